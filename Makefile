@@ -1,0 +1,41 @@
+# All set-up happens here: the virtual environment is made on first use and
+# made anew when the list of dependencies changes.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check bench clean
+
+run: .venv/.installed
+	@exec $(BIN)/regrow $(ARGS)
+
+test: .venv/.tested
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: .venv/.checked
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.tested
+	$(BIN)/python -m tests.bench $(ARGS)
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Everything here talks on stderr: stdout belongs to the shell.
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "regrow needs Python 3.11 or later: make PYTHON=python3.11"' >&2
+	@$(PYTHON) -m venv .venv >&2 || { echo "no venv module: apt-get install python3-venv" >&2; exit 1; }
+
+.venv/.installed: .venv/bin/python pyproject.toml
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e . >&2
+	@touch $@
+
+.venv/.tested: .venv/.installed
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]' >&2
+	@touch $@
+
+.venv/.checked: .venv/.tested
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[check,test]' >&2
+	@touch $@

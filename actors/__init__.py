@@ -1,0 +1,1 @@
+"""Actors: the programs for the machine, and the public API."""

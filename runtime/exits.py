@@ -1,0 +1,66 @@
+"""How an incarnation ended.
+
+Every exit leaves one `ExitReason`, a plain value that can be sent and printed.
+A crash is told as text; an exception object never leaves its process.
+
+Source: Erlang/OTP's exit reasons (normal, shutdown, everything else); the kernel's
+wait status for the rest.
+"""
+
+import os
+import signal
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["normal", "shutdown", "crashed", "exited", "killed", "lost", "unknown"]
+
+
+class ExitReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an incarnation is no more.
+
+    ``kind``: ``normal`` (it finished), ``shutdown`` (it was asked to stop), ``crashed``
+    (an exception), ``exited`` (a status of its own, in ``code``), ``killed`` (by the
+    signal in ``signal``), ``lost`` (cut off for too long), ``unknown`` (it is gone, and
+    nobody was left who could have seen how).
+    """
+
+    kind: Kind
+    code: int | None = None
+    signal: int | None = None
+    error: str = ""
+    message: str = ""
+    traceback: str = ""
+    handler: str = ""
+    handler_age_s: float = 0.0
+    output: tuple[str, ...] = ()
+    user_s: float = 0.0
+    system_s: float = 0.0
+    max_rss_bytes: int = 0
+    oom: str = ""
+    restarts: int = 0
+
+    @property
+    def planned(self) -> bool:
+        """Whether somebody meant it: then the subtree ends with it."""
+        return self.kind in ("normal", "shutdown")
+
+    def __str__(self) -> str:
+        if self.kind == "exited":
+            return f"exited({self.code})"
+        if self.kind == "killed" and self.signal is not None:
+            try:
+                return f"killed({signal.Signals(self.signal).name})"
+            except ValueError:
+                return f"killed({self.signal})"
+        if self.kind == "crashed":
+            return f"crashed({self.error}: {self.message})" if self.message else f"crashed({self.error})"
+        return self.kind
+
+
+def from_wait_status(status: int) -> ExitReason:
+    """Read a kernel wait status, as ``os.wait4`` returns it."""
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return ExitReason(kind="killed", signal=-code)
+    return ExitReason(kind="exited", code=code)
