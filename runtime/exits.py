@@ -54,7 +54,11 @@ class ExitReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             except ValueError:
                 return f"killed({self.signal})"
         if self.kind == "crashed":
-            return f"crashed({self.error}: {self.message})" if self.message else f"crashed({self.error})"
+            return (
+                f"crashed({self.error}: {self.message})"
+                if self.message
+                else f"crashed({self.error})"
+            )
         return self.kind
 
 

@@ -1,0 +1,66 @@
+"""What a cell can run: a class whose public ``async def`` methods are its handlers.
+
+Only what stands in a class's table of handlers can be called from outside, by its name.
+The table is compiled once a class, in the parent, so that a handler whose arguments
+cannot travel is found before any process is started for it.
+
+Invariants
+----------
+* Underscored names, hooks and the class's own verbs are never handlers.
+* A subclass that redefines a verb is a `TypeError` when it is defined.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from runtime.signature import Signature, signature_of
+
+if TYPE_CHECKING:
+    from runtime.exits import ExitReason
+
+HOOKS = frozenset({"on_start", "on_stop", "on_down", "snapshot", "restore"})
+
+
+class Behaviour:
+    """State and handlers. Subclass `actors.Actor`, not this."""
+
+    _verbs: ClassVar[frozenset[str]] = frozenset()
+    _cell: Any = None
+
+    def __init_subclass__(cls, *, verbs: frozenset[str] | None = None, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if verbs is not None:
+            cls._verbs = verbs
+            return
+        for name in cls._verbs & vars(cls).keys():
+            raise TypeError(f"{cls.__qualname__} redefines {name}, which is an actor's own verb")
+
+    async def on_start(self) -> None:
+        """Run before the first message. An exception here means that the actor did not start."""
+
+    async def on_stop(self, reason: ExitReason) -> None:
+        """Run after the last message."""
+
+
+_tables: dict[type[Behaviour], dict[str, Signature]] = {}
+
+
+def handlers_of(behaviour: type[Behaviour]) -> dict[str, Signature]:
+    """The handlers of a class, by name.
+
+    Raises:
+        TypeError: one of them has a signature that cannot travel.
+    """
+    table = _tables.get(behaviour)
+    if table is None:
+        table = {}
+        for name in dir(behaviour):
+            if name.startswith("_") or name in HOOKS or name in behaviour._verbs:
+                continue
+            function = inspect.getattr_static(behaviour, name)
+            if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+                table[name] = signature_of(function)
+        _tables[behaviour] = table
+    return table

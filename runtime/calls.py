@@ -1,0 +1,285 @@
+"""Asks and tells, from the caller's side.
+
+Invariants
+----------
+* Arguments are encoded at the call: what cannot travel raises there, and nothing was sent.
+* An ask ends in a value, an `ActorError`, the cycle's `RuntimeError`, or its caller's own
+  cancellation, which cancels the handler too and waits for nobody.
+* With credit left a tell does not wait; every 64th one, or the first after a
+  millisecond, is a checkpoint, so that a telling loop stays fair and cancellable.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from runtime import envelope as wire
+from runtime.cell import current
+from runtime.errors import (
+    ActorDeadError,
+    MailboxFullError,
+    RemoteError,
+    SpawnError,
+    WireError,
+)
+from runtime.exchange import Slot
+from runtime.exits import ExitReason
+from runtime.pair import Inbound, Outbound, dead, unreachable
+
+if TYPE_CHECKING:
+    from runtime.address import Address
+    from runtime.cell import Cell
+    from runtime.codec import Buffer
+    from runtime.exchange import Exchange
+    from runtime.signature import Signature
+
+CREDIT_WAIT_S = 30.0
+TELLS_BETWEEN_CHECKPOINTS = 64
+TELLING_S = 0.001
+
+
+def open_pair(source: Cell, target: Address) -> Outbound:
+    """The pair from ``source`` to ``target``, announced if it is new.
+
+    Raises:
+        ActorDeadError: the target's process is known to be dead.
+        ValueError: the target's endpoint is none.
+    """
+    outbound = source.outbounds.get(target.incarnation)
+    if outbound is not None:
+        return outbound
+    exchange = source.exchange
+    peer = exchange.peer(target.endpoint)
+    if peer.dead is not None:
+        raise dead(target, peer.dead)
+    number = exchange.next_id()
+    outbound = Outbound(number, source, target, peer, None)
+    if peer is exchange.here:
+        cell = exchange.cells.get(target.incarnation)
+        if cell is None:
+            raise ActorDeadError(f"{target} is not alive")
+        outbound.local = Inbound(
+            number,
+            source.address.name,
+            source.address.incarnation,
+            target.name,
+            cell,
+            peer,
+            outbound,
+        )
+        cell.inbounds.append(outbound.local)
+        exchange.regrant(cell)
+    else:
+        exchange.ready(peer)
+        opening = wire.Open(
+            number, source.address.name, source.address.incarnation, target.name, target.incarnation
+        )
+        exchange.post(peer, opening)
+    source.outbounds[target.incarnation] = outbound
+    exchange.outbounds[number] = outbound
+    peer.outbounds[number] = outbound
+    return outbound
+
+
+async def ask(source: Cell, target: Address, signature: Signature, args: tuple[Any, ...]) -> Any:
+    """Call a handler and return its result. See `actors.ActorRef.ask`."""
+    outbound = source.outbounds.get(target.incarnation)
+    if outbound is None:
+        outbound = open_pair(source, target)
+    peer = outbound.peer
+    if peer.verdict or peer.dead is not None or outbound.closed is not None:
+        outbound.check()
+    exchange = source.exchange
+    body = peer.batch.body
+    start = len(body)
+    positions, buffers = signature.encode(args, body)
+    size = len(body) - start
+    weight = size + sum(map(len, buffers)) if buffers else size
+    if outbound.waiters or not outbound.window.has_room(weight):
+        payload = bytes(body[start:])
+        del body[start:]
+        await _credit(outbound, weight)
+        peer.batch.body += payload
+    outbound.window.spend(weight)
+    deadline = trio.current_effective_deadline()
+    if deadline == math.inf:
+        due = 0.0
+    else:
+        due = deadline - exchange.clock_offset
+        if not exchange.transport.same_host or due <= 0.0:
+            due = min(trio.current_time() - deadline, -1e-6)
+    call = current.get()
+    chain = () if call is None or call.done else call.chain
+    id = exchange.next_id()
+    slot = Slot(outbound)
+    exchange.pending[id] = slot
+    if outbound.local is not None:
+        _deliver_here(
+            outbound.local,
+            wire.Ask(outbound.number, signature.name, size, id, due, chain, tuple(positions)),
+            body, start, buffers,
+        )  # fmt: skip
+    else:
+        message: tuple[Any, ...]
+        if buffers:
+            peer.batch.add_buffers(buffers)
+            message = (3, outbound.number, signature.name, size, id, due, chain, positions)
+        elif chain:
+            message = (3, outbound.number, signature.name, size, id, due, chain)
+        else:
+            message = (3, outbound.number, signature.name, size, id, due)
+        exchange.post(peer, message, now=not peer.pending)
+    peer.pending += 1
+    try:
+        await exchange.reading.until(slot)
+    finally:
+        if exchange.pending.pop(id, None) is not None:
+            peer.pending -= 1
+            _cancel(exchange, outbound, id)
+    answer = slot.answer
+    if type(answer) is wire.Reply:
+        return signature.decode_result(slot.payload, slot.buffers)
+    raise _error(outbound, answer)  # type: ignore[arg-type]
+
+
+def _cancel(exchange: Exchange, outbound: Outbound, id: int) -> None:
+    if outbound.local is not None:
+        if outbound.local.cell is not None:
+            outbound.local.cell.cancel(outbound.local, id)
+    elif outbound.closed is None:
+        exchange.post(outbound.peer, wire.Cancel(outbound.number, id))
+
+
+def _error(outbound: Outbound, answer: wire.Fail | None) -> Exception:
+    if answer is None:
+        reason = outbound.closed or outbound.peer.dead
+        if reason is not None:
+            return dead(outbound.target, reason)
+        return unreachable(outbound.target, outbound.peer.verdict or "it was silent for a while")
+    kind, message = answer.kind, answer.message
+    if kind == "raised":
+        return RemoteError(answer.type_name, message, answer.traceback)
+    if kind == "spawn":
+        return SpawnError(message)
+    if kind == "wire":
+        return WireError(message)
+    if kind == "full":
+        return MailboxFullError(message)
+    if kind == "cycle":
+        return RuntimeError(message)
+    if kind == "late":
+        return trio.TooSlowError(message)
+    if kind == "cancelled":
+        return RemoteError("Cancelled", message)
+    return ActorDeadError(message, ExitReason(kind="shutdown"))
+
+
+async def tell(source: Cell, target: Address, signature: Signature, args: tuple[Any, ...]) -> None:
+    """Send a message; wait only for credit. See `actors.ActorRef.tell`."""
+    waiting = _send(source, target, signature, args)
+    if waiting is not None:
+        outbound, payload, positions, buffers, weight = waiting
+        await _credit(outbound, weight)
+        _post(outbound, signature, payload, positions, buffers)
+        return
+    exchange = source.exchange
+    exchange.tells += 1
+    if exchange.tells >= TELLS_BETWEEN_CHECKPOINTS or (
+        not exchange.tells & 7 and time.monotonic() - exchange.breathed_at > TELLING_S
+    ):
+        exchange.tells = 0
+        await trio.lowlevel.checkpoint()
+        exchange.breathed_at = time.monotonic()
+
+
+def tell_nowait(source: Cell, target: Address, signature: Signature, args: tuple[Any, ...]) -> None:
+    """Send a message now or raise `MailboxFullError`."""
+    if _send(source, target, signature, args) is not None:
+        raise MailboxFullError(
+            f"no credit from {source.address.name} to {target.name} for {signature.name}"
+        )
+
+
+_Waiting = tuple["Outbound", bytes, Sequence[int], Sequence["Buffer"], int]
+
+
+def _send(
+    source: Cell, target: Address, signature: Signature, args: tuple[Any, ...]
+) -> _Waiting | None:
+    """Send a tell, or return it encoded when there is no credit."""
+    outbound = source.outbounds.get(target.incarnation)
+    if outbound is None:
+        outbound = open_pair(source, target)
+    peer = outbound.peer
+    if peer.verdict or peer.dead is not None or outbound.closed is not None:
+        outbound.check()
+    batch = peer.batch
+    body = batch.body
+    start = len(body)
+    positions, buffers = signature.encode(args, body)
+    size = len(body) - start
+    weight = size + sum(map(len, buffers)) if buffers else size
+    if outbound.waiters or not outbound.window.has_room(weight):
+        payload = bytes(body[start:])
+        del body[start:]
+        if outbound.local is not None and outbound.target.incarnation == source.address.incarnation:
+            raise MailboxFullError(f"mailbox of {source.address.name} is full")
+        return outbound, payload, positions, buffers, weight
+    outbound.window.spend(weight)
+    if outbound.local is not None:
+        message = wire.Tell(outbound.number, signature.name, size, tuple(positions))
+        _deliver_here(outbound.local, message, body, start, buffers)
+    elif buffers:
+        batch.add_buffers(buffers)
+        source.exchange.post(peer, (2, outbound.number, signature.name, size, positions))
+    else:
+        source.exchange.post(peer, (2, outbound.number, signature.name, size))
+    return None
+
+
+def _post(
+    outbound: Outbound,
+    signature: Signature,
+    payload: bytes,
+    positions: Sequence[int],
+    buffers: Sequence[Buffer],
+) -> None:
+    """Send a tell that has waited for its credit."""
+    outbound.window.spend(len(payload) + sum(map(len, buffers)))
+    message = wire.Tell(outbound.number, signature.name, len(payload), tuple(positions))
+    body = outbound.peer.batch.body
+    start = len(body)
+    body += payload
+    if outbound.local is not None:
+        _deliver_here(outbound.local, message, body, start, buffers)
+    else:
+        outbound.peer.batch.add_buffers(buffers)
+        outbound.source.exchange.post(outbound.peer, message)
+
+
+def _deliver_here(
+    inbound: Inbound, message: Any, body: bytearray, start: int, buffers: Sequence[Buffer]
+) -> None:
+    """Hand an encoded message to a cell of this process."""
+    payload = memoryview(bytes(body[start:]))
+    del body[start:]
+    part = (message, payload, [memoryview(buffer) for buffer in buffers])
+    if inbound.cell is not None:  # else it has ended, and its pairs were closed with it
+        inbound.cell.deliver(inbound, part)
+
+
+async def _credit(outbound: Outbound, weight: int) -> None:
+    call = current.get()
+    inside = call is not None and not call.done and call.message is not None
+    with trio.move_on_after(CREDIT_WAIT_S if inside else math.inf):
+        await outbound.credit(weight)
+        return
+    raise MailboxFullError(
+        f"no credit from {outbound.source.address.name} to {outbound.target.name} "
+        f"for {CREDIT_WAIT_S:g} s"
+    )

@@ -1,0 +1,161 @@
+"""Backpressure and accounts of one pair of cells, at both of its ends.
+
+The sender owns the account. It may have so many messages and bytes in flight; a credit
+grant, or a reply, brings cumulative counts of what became of them and so frees room. A
+lost report does no harm: the next one says it all again.
+
+Invariants
+----------
+* At every instant, for the sender: sent = handled + failed + expired + rejected +
+  undelivered + in flight; no term is negative, none but in flight ever falls.
+* At most ``messages`` and ``bytes`` are in flight, or one message of any size.
+* Counts are totals; a report that is older than one already seen changes nothing.
+* The receiver's ledger reports after min(64, half the window) messages, or when asked.
+
+Source: credit-based flow control as in HTTP/2 (RFC 9113, 5.2), counted from *handled*.
+"""
+
+import enum
+
+WINDOW_MESSAGES = 1024
+WINDOW_BYTES = 4 * 1024 * 1024
+FIRST_MESSAGES = 64
+FIRST_BYTES = 256 * 1024
+REPORT_EVERY = 64
+
+
+class Window:
+    """The sender's end: its credit, and its account."""
+
+    __slots__ = (
+        "bytes",
+        "bytes_sent",
+        "done",
+        "done_bytes",
+        "expired",
+        "failed",
+        "handled",
+        "messages",
+        "rejected",
+        "reply_bytes",
+        "sent",
+        "undelivered",
+    )
+
+    def __init__(self) -> None:
+        self.messages = FIRST_MESSAGES
+        self.bytes = FIRST_BYTES
+        self.sent = self.bytes_sent = 0
+        self.done = self.done_bytes = 0
+        self.handled = self.failed = self.expired = self.rejected = self.undelivered = 0
+        self.reply_bytes = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Messages of which nothing is known yet."""
+        return self.sent - self.done - self.undelivered
+
+    def has_room(self, size: int) -> bool:
+        """Whether a message of ``size`` bytes may leave now."""
+        in_flight = self.sent - self.done
+        if in_flight >= self.messages:
+            return False
+        waiting = self.bytes_sent - self.done_bytes + self.reply_bytes
+        return waiting + size <= self.bytes or (in_flight == 0 and self.reply_bytes == 0)
+
+    def spend(self, size: int) -> None:
+        """Count a message of ``size`` bytes as sent."""
+        self.sent += 1
+        self.bytes_sent += size
+
+    def acknowledge(
+        self, handled: int, failed: int, expired: int, rejected: int, done_bytes: int
+    ) -> None:
+        """Take the receiver's totals over, if they are news and can be true."""
+        done = handled + failed + expired + rejected
+        if not self.done < done <= self.sent or min(handled, failed, expired, rejected) < 0:
+            return
+        self.handled, self.failed = handled, failed
+        self.expired, self.rejected = expired, rejected
+        self.done = done
+        self.done_bytes = min(max(self.done_bytes, done_bytes), self.bytes_sent)
+
+    def grant(self, messages: int, bytes: int) -> None:
+        """Change how much may be in flight. At least one message always may."""
+        self.messages = max(1, messages)
+        self.bytes = max(1, bytes)
+
+    def close(self) -> int:
+        """The receiver is no more: what is in flight becomes undelivered. How many that are."""
+        lost = self.in_flight
+        self.undelivered += lost
+        return lost
+
+
+class Fate(enum.IntEnum):
+    """What became of a message, in the order of the counts."""
+
+    HANDLED = 0
+    FAILED = 1
+    EXPIRED = 2
+    REJECTED = 3
+
+
+class Ledger:
+    """The receiver's end: what became of the messages of one pair."""
+
+    __slots__ = (
+        "bytes",
+        "done_bytes",
+        "expired",
+        "failed",
+        "handled",
+        "messages",
+        "rejected",
+        "report_every",
+        "unreported",
+        "unreported_bytes",
+    )
+
+    def __init__(self) -> None:
+        self.handled = self.failed = self.expired = self.rejected = 0
+        self.done_bytes = 0
+        self.unreported = self.unreported_bytes = 0
+        self.grant(FIRST_MESSAGES, FIRST_BYTES)
+
+    def grant(self, messages: int, bytes: int) -> None:
+        """Note the window that the sender has been, or is about to be, given."""
+        self.messages, self.bytes = messages, bytes
+        self.report_every = max(1, min(REPORT_EVERY, messages // 2))
+
+    def close(self, fate: Fate, size: int) -> bool:
+        """Count one message's fate; True when it is time to report."""
+        if fate == 0:
+            self.handled += 1
+        elif fate == 1:
+            self.failed += 1
+        elif fate == 2:
+            self.expired += 1
+        else:
+            self.rejected += 1
+        self.done_bytes += size
+        self.unreported += 1
+        self.unreported_bytes += size
+        return self.unreported >= self.report_every or self.unreported_bytes * 2 >= self.bytes
+
+    def report(self) -> tuple[int, int, int, int, int]:
+        """(handled, failed, expired, rejected, done_bytes): all is reported with this."""
+        self.unreported = self.unreported_bytes = 0
+        return self.handled, self.failed, self.expired, self.rejected, self.done_bytes
+
+
+def share(senders: int, messages: int, bytes: int) -> tuple[int, int]:
+    """The window of each of ``senders``, for a mailbox of so many messages and bytes.
+
+    Half of the mailbox is kept for senders that nobody has heard of yet.
+    """
+    each = max(1, senders)
+    return (
+        min(WINDOW_MESSAGES, max(1, messages // (2 * each))),
+        min(WINDOW_BYTES, max(1, bytes // (2 * each))),
+    )

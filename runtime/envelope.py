@@ -1,0 +1,270 @@
+"""What processes say to each other: the routing part of every message.
+
+An envelope is a small array whose first element is its tag. Many of them share one
+ZMQ message, see `runtime.codec`; the payloads they speak of travel beside them.
+
+A *pair* is one direction between two cells. Its sender numbers it, announces it once
+with `Open`, and names it by that number ever after: so the envelope of a tell is a
+few bytes, and credits and accounts have a thing to count on.
+
+Invariants
+----------
+* Tags are never given to another meaning: the wire format is frozen here. New fields
+  come last and have defaults.
+* Every size is a number of bytes, every count a total since the pair was opened.
+* ``deadline`` is an instant of CLOCK_MONOTONIC where it is positive (both ends have
+  the same boot id), minus the seconds left where it is negative, and 0.0 for none.
+"""
+
+from typing import Any
+
+import msgspec
+
+from runtime.address import Address
+from runtime.exits import ExitReason
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The base of all that may stand in a batch."""
+
+
+class Hello(Envelope, frozen=True, tag=0):
+    """The first word on a connection: who is calling, and where to answer."""
+
+    address: Address
+    boot_id: str
+    version: int
+
+
+# -- messages between cells ------------------------------------------------------
+
+
+class Open(Envelope, frozen=True, tag=1):
+    """From now on ``pair`` means: from ``source`` to the cell ``target``."""
+
+    pair: int
+    source: str
+    source_incarnation: int
+    target: str
+    target_incarnation: int
+
+
+class Tell(Envelope, frozen=True, tag=2):
+    """Call ``handler``; nobody waits. ``buffers``: the arguments that are own frames."""
+
+    pair: int
+    handler: str
+    size: int
+    buffers: tuple[int, ...] = ()
+
+
+class Ask(Envelope, frozen=True, tag=3):
+    """Call ``handler`` and answer to ``id``. ``chain``: the cells that wait for it."""
+
+    pair: int
+    handler: str
+    size: int
+    id: int
+    deadline: float = 0.0
+    chain: tuple[str, ...] = ()
+    buffers: tuple[int, ...] = ()
+
+
+class Reply(Envelope, frozen=True, tag=4):
+    """The result of an ask, and the pair's counts so far."""
+
+    pair: int
+    id: int
+    size: int
+    handled: int
+    failed: int
+    expired: int
+    rejected: int
+    done_bytes: int
+    buffers: tuple[int, ...] = ()
+
+
+class Fail(Envelope, frozen=True, tag=5):
+    """An ask that ended without a result; ``kind`` is one of `runtime.failures`."""
+
+    pair: int
+    id: int
+    kind: str
+    type_name: str
+    message: str
+    traceback: str
+    handled: int
+    failed: int
+    expired: int
+    rejected: int
+    done_bytes: int
+
+
+class Cancel(Envelope, frozen=True, tag=6):
+    """Nobody waits for ``id`` any more."""
+
+    pair: int
+    id: int
+
+
+class Credit(Envelope, frozen=True, tag=7):
+    """The pair's counts so far, and how much may be in flight from now on."""
+
+    pair: int
+    handled: int
+    failed: int
+    expired: int
+    rejected: int
+    done_bytes: int
+    messages: int
+    bytes: int
+
+
+class Item(Envelope, frozen=True, tag=8):
+    """One item of the stream ``id``."""
+
+    pair: int
+    id: int
+    size: int
+    buffers: tuple[int, ...] = ()
+
+
+class More(Envelope, frozen=True, tag=9):
+    """The consumer of the stream ``id`` has room for ``items`` and ``bytes`` in all."""
+
+    pair: int
+    id: int
+    items: int
+    bytes: int
+
+
+class Close(Envelope, frozen=True, tag=10):
+    """The sender will use ``pair`` no more."""
+
+    pair: int
+
+
+# -- control: never queued behind user messages ----------------------------------
+
+
+class Welcome(Envelope, frozen=True, tag=32):
+    """The answer to a node's `Hello`: what to run. The payload holds the arguments.
+
+    ``guardian`` is the process that hears this node's beats.
+    """
+
+    entry: str
+    size: int
+    guardian: Address
+    sequence: int
+    beat_s: float
+    mailbox_messages: int
+    mailbox_bytes: int
+    buffers: tuple[int, ...] = ()
+
+
+class Started(Envelope, frozen=True, tag=33):
+    """The node's actor is up and takes messages."""
+
+    endpoint: str
+
+
+class StartFailed(Envelope, frozen=True, tag=34):
+    """The node's actor did not come up; the node ends now."""
+
+    type_name: str
+    message: str
+    traceback: str
+
+
+class Exiting(Envelope, frozen=True, tag=35):
+    """The node's last word: why it ends."""
+
+    reason: ExitReason
+
+
+class Stop(Envelope, frozen=True, tag=36):
+    """End, politely: finish the current handler, run ``on_stop``, leave."""
+
+    why: str
+
+
+class Beat(Envelope, frozen=True, tag=37):
+    """A sign of life, to the guardian. ``number`` only grows."""
+
+    number: int
+    counts: tuple[int, ...] = ()
+
+
+class Heard(Envelope, frozen=True, tag=38):
+    """The guardian's answer to a `Beat`."""
+
+    number: int
+
+
+class Guardian(Envelope, frozen=True, tag=39):
+    """Beat to this process from now on. A lower ``sequence`` is ignored."""
+
+    sequence: int
+    guardian: Address
+
+
+class Guard(Envelope, frozen=True, tag=40):
+    """Listen to this node's beats from now on. A lower ``sequence`` is ignored."""
+
+    sequence: int
+    ward: Address
+    pid: int
+
+
+class Unguard(Envelope, frozen=True, tag=41):
+    """Do not listen to this node any more."""
+
+    sequence: int
+    incarnation: int
+
+
+class Watch(Envelope, frozen=True, tag=42):
+    """Tell me what becomes of the process at ``endpoint``: its verdicts, and its `Down`."""
+
+    endpoint: str
+
+
+class Unwatch(Envelope, frozen=True, tag=43):
+    """Tell me no more of it."""
+
+    endpoint: str
+
+
+class Down(Envelope, frozen=True, tag=44):
+    """That process is no more."""
+
+    endpoint: str
+    reason: ExitReason
+
+
+class Verdict(Envelope, frozen=True, tag=45):
+    """What is thought of a silent process: ``frozen``, ``busy``, ``cut off``, or ``ok``.
+
+    ``silent_s``: how long ago its last beat came.
+    """
+
+    endpoint: str
+    kind: str
+    evidence: str = ""
+    silent_s: float = 0.0
+
+
+class Pace(Envelope, frozen=True, tag=46):
+    """How often everybody beats from now on."""
+
+    beat_s: float
+
+
+type_union: Any = (
+    Hello | Open | Tell | Ask | Reply | Fail | Cancel | Credit | Item | More | Close
+    | Welcome | Started | StartFailed | Exiting | Stop | Beat | Heard | Guardian | Guard
+    | Unguard | Watch | Unwatch | Down | Verdict | Pace
+)  # fmt: skip
+
+VERSION = 1

@@ -1,0 +1,499 @@
+"""The exchange: where all messages of one process come by.
+
+It owns the process's transport, its cells, its peers and the asks that wait for an
+answer. Everything that arrives is routed here, at once and without running any handler:
+messages to the mailboxes of cells, replies to those who wait, control to the functions
+that registered for it. So control never waits behind user messages.
+
+Invariants
+----------
+* Routing is total: no input raises. What is no envelope, or names a pair, an ask or a cell
+  that is not here, is counted in ``strays`` and dropped.
+* Every ask in ``pending`` ends in a reply, a failure, its peer's death or verdict, or its
+  caller's cancellation; whichever comes first removes it.
+* A peer that is known to be dead is never connected again: its endpoint is not reused.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import trio
+
+from runtime import envelope as wire
+from runtime.codec import Buffer, Part, decode, weigh
+from runtime.credit import Fate, share
+from runtime.errors import WireError
+from runtime.leader import Leader
+from runtime.pair import Inbound, Outbound, Peer
+from runtime.reading import Reader, Reading, Seat
+
+if TYPE_CHECKING:
+    from runtime.address import Address
+    from runtime.cell import Cell
+    from runtime.exits import ExitReason
+    from runtime.transport import Transport
+
+REPORT_S = 0.1
+"""What has been handled is reported after this long at the latest."""
+DEAD_LETTERS = 1000
+
+Control = Callable[[Peer, Any, memoryview], None]
+
+
+class Slot(Seat):
+    """An ask that waits for its answer."""
+
+    __slots__ = ("answer", "buffers", "outbound", "payload")
+
+    def __init__(self, outbound: Outbound) -> None:
+        super().__init__()
+        self.outbound = outbound
+        self.answer: wire.Reply | wire.Fail | None = None  # None: ask the pair what happened
+        self.payload: Buffer = b""
+        self.buffers: Sequence[Buffer] = ()
+
+
+class DeadLetter:
+    """Messages that were accepted for a target and, as far as we know, handled nowhere."""
+
+    __slots__ = ("at", "count", "reason", "source", "target")
+
+    def __init__(self, source: str, target: Address, count: int, reason: str, at: float) -> None:
+        self.source, self.target, self.count, self.reason, self.at = (
+            source, target, count, reason, at,
+        )  # fmt: skip
+
+
+class Exchange:
+    """The messages of one process.
+
+    ``clock_offset``: what to subtract from trio's clock to get CLOCK_MONOTONIC.
+    ``simple``: read by a task of its own rather than by leader and followers.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        transport: Transport,
+        *,
+        boot_id: str,
+        clock_offset: float = 0.0,
+        simple: bool = False,
+    ) -> None:
+        self.address = address
+        self.transport = transport
+        self.clock_offset = clock_offset
+        self.cells: dict[int, Cell] = {}
+        self.peers: dict[str, Peer] = {}  # by endpoint
+        self.pending: dict[int, Slot] = {}
+        self.outbounds: dict[int, Outbound] = {}
+        self.control: dict[type, Control] = {}
+        self.linked: Callable[[Peer], None] = _ignore
+        self.strays: Counter[str] = Counter()
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
+        self.running: Any = None  # the call whose handler is in its first step
+        self.tells = 0  # since the last checkpoint of a telling loop, which was
+        self.breathed_at = 0.0
+        self._hello = wire.Hello(address, boot_id, wire.VERSION)
+        self._callers: dict[int, Peer] = {}  # by incarnation
+        self._posted: list[Peer] = []
+        self._unlisted: list[Inbound] = []
+        self._unreported = trio.Event()
+        self._last_id = 0
+        self.here = Peer(transport.endpoint)
+        self.reading: Reading = (
+            Reader(transport, self.drain, self.flush)
+            if simple
+            else Leader(transport, self.drain, self.flush, self._suspended)
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read, and report what has been handled, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.reading.run)
+            task_status.started()
+            while True:
+                await self._unreported.wait()
+                await trio.sleep(REPORT_S)
+                self._unreported = trio.Event()
+                self.report()
+
+    def now(self) -> float:
+        """The instant that deadlines on the wire speak of."""
+        return trio.current_time() - self.clock_offset
+
+    def next_id(self) -> int:
+        """A number for a pair or an ask, never given twice."""
+        self._last_id += 1
+        return self._last_id
+
+    # -- sending
+
+    def peer(self, endpoint: str) -> Peer:
+        """The process at ``endpoint``, known or not."""
+        peer = self.peers.get(endpoint)
+        if peer is None:
+            if endpoint == self.transport.endpoint:
+                return self.here
+            peer = self.peers[endpoint] = Peer(endpoint)
+            peer.last_used_at = trio.current_time()
+        return peer
+
+    def _greet(self, peer: Peer) -> None:
+        self.transport.connect(peer.endpoint)
+        peer.connected = True
+        peer.batch.add(self._hello)
+        self.linked(peer)
+
+    def post(self, peer: Peer, envelope: Any, now: bool = False) -> None:
+        """Append an envelope to a peer's batch; its payload stands in the batch's body.
+
+        ``now``: it may not wait for the end of the tick. To a dead peer nothing is sent.
+        """
+        if peer.dead is not None:
+            peer.batch.take()
+            return
+        if peer.batch.add(envelope) or now:
+            self._send(peer)
+        elif not peer.posted:
+            peer.posted = True
+            self._posted.append(peer)
+            self.reading.posted()
+
+    def ready(self, peer: Peer) -> None:
+        """Make sure that the peer is connected before anything is put into its batch."""
+        if not peer.connected and peer.dead is None:
+            self._greet(peer)
+
+    def say(self, peer: Peer, envelope: wire.Envelope, payload: bytes = b"") -> None:
+        """Send a control envelope."""
+        self.ready(peer)
+        if payload:
+            peer.batch.body += payload
+        self.post(peer, envelope)
+
+    def _send(self, peer: Peer) -> bool:
+        return self.transport.send(peer.endpoint, peer.batch.take())
+
+    def flush(self) -> bool:
+        """Send all batches; False when the wire kept some of it for a task of ours."""
+        if not self._posted:
+            return True
+        posted, self._posted = self._posted, []
+        taken = True
+        for peer in posted:
+            peer.posted = False
+            if peer.batch.count and peer.connected:
+                taken &= self._send(peer)
+        return taken
+
+    # -- receiving
+
+    def drain(self) -> None:
+        """Route everything that has arrived."""
+        receive = self.transport.receive
+        while (message := receive()) is not None:
+            self._route(*message)
+
+    def _route(self, incarnation: int, frames: Sequence[Buffer]) -> None:
+        try:
+            parts = decode(frames)
+        except WireError:
+            self.strays["no envelope"] += 1
+            return
+        peer = self._callers.get(incarnation)
+        if peer is None:
+            peer = self._stranger(incarnation, parts)
+            if peer is None:
+                return
+        inbounds = peer.inbounds
+        for part in parts:
+            envelope = part[0]
+            kind = type(envelope)
+            if kind is wire.Tell or kind is wire.Ask:
+                inbound = inbounds.get(envelope.pair)
+                if inbound is None:
+                    self.strays["unknown pair"] += 1
+                elif inbound.cell is None:
+                    self._refuse(inbound, part)
+                else:
+                    inbound.cell.deliver(inbound, part)
+            elif kind is wire.Reply or kind is wire.Fail:
+                self._answered(peer, part)
+            else:
+                self._routine.get(kind, _control)(self, peer, envelope, part[1])
+
+    def _stranger(self, incarnation: int, parts: Sequence[Any]) -> Peer | None:
+        first = parts[0][0] if parts else None
+        if (
+            type(first) is not wire.Hello
+            or first.address.incarnation != incarnation
+            or first.address.system != self.address.system
+            or first.version != wire.VERSION
+        ):
+            self.strays["no hello"] += 1
+            return None
+        peer = self.peer(first.address.endpoint)
+        if peer is self.here:
+            self.strays["own endpoint"] += 1
+            return None
+        peer.address = first.address
+        self._callers[incarnation] = peer
+        return peer
+
+    def _opened(self, peer: Peer, envelope: wire.Open, _: memoryview) -> None:
+        cell = self.cells.get(envelope.target_incarnation)
+        inbound = Inbound(
+            envelope.pair,
+            envelope.source,
+            envelope.source_incarnation,
+            envelope.target,
+            cell,
+            peer,
+        )
+        peer.inbounds[envelope.pair] = inbound
+        if cell is not None:
+            cell.inbounds.append(inbound)
+            self.regrant(cell)
+
+    def _closed(self, peer: Peer, envelope: wire.Close, _: memoryview) -> None:
+        inbound = peer.inbounds.pop(envelope.pair, None)
+        if inbound is not None and inbound.cell is not None:
+            inbound.cell.inbounds.remove(inbound)
+
+    def _refuse(self, inbound: Inbound, part: Any) -> None:
+        """A message for a cell that is not here (any more)."""
+        self.strays["no such cell"] += 1
+        self.fail(inbound, part, "dead", f"{inbound.target} is not here")
+
+    def _answered(self, peer: Peer, part: Any) -> None:
+        envelope = part[0]
+        outbound = self.outbounds.get(envelope.pair)
+        if outbound is None or outbound.peer is not peer:
+            self.strays["answer to nobody"] += 1
+            return
+        outbound.window.acknowledge(
+            envelope.handled, envelope.failed, envelope.expired, envelope.rejected,
+            envelope.done_bytes,
+        )  # fmt: skip
+        if outbound.waiters:
+            outbound.wake()
+        slot = self.pending.get(envelope.id)
+        if slot is None or slot.outbound is not outbound:
+            return  # its caller was cancelled meanwhile
+        del self.pending[envelope.id]
+        peer.pending -= 1
+        slot.answer, slot.payload, slot.buffers = part
+        self.reading.wake(slot)
+
+    def _credited(self, peer: Peer, envelope: wire.Credit, _: memoryview) -> None:
+        outbound = self.outbounds.get(envelope.pair)
+        if outbound is None or outbound.peer is not peer:
+            self.strays["credit to nobody"] += 1
+            return
+        outbound.window.acknowledge(
+            envelope.handled, envelope.failed, envelope.expired, envelope.rejected,
+            envelope.done_bytes,
+        )  # fmt: skip
+        outbound.window.grant(envelope.messages, envelope.bytes)
+        outbound.wake()
+
+    def _cancelled(self, peer: Peer, envelope: wire.Cancel, _: memoryview) -> None:
+        inbound = peer.inbounds.get(envelope.pair)
+        if inbound is not None and inbound.cell is not None:
+            inbound.cell.cancel(inbound, envelope.id)
+
+    def _greeted(self, peer: Peer, envelope: wire.Hello, _: memoryview) -> None:
+        peer.greeted = True
+        handler = self.control.get(wire.Hello)
+        if handler is not None:
+            handler(peer, envelope, _)
+
+    _routine: ClassVar[dict[type, Callable[..., None]]] = {
+        wire.Open: _opened,
+        wire.Close: _closed,
+        wire.Credit: _credited,
+        wire.Cancel: _cancelled,
+        wire.Hello: _greeted,
+    }
+
+    # -- what becomes of messages
+
+    def settle(self, inbound: Inbound, fate: Fate, part: Part) -> None:
+        """Count a message that is not answered, and report when it is time."""
+        if inbound.ledger.close(fate, weigh(part)):
+            self._report(inbound)
+        elif inbound.unlisted:
+            self._list(inbound)
+
+    def _list(self, inbound: Inbound) -> None:
+        inbound.unlisted = False
+        self._unlisted.append(inbound)
+        self._unreported.set()
+
+    def _report(self, inbound: Inbound) -> None:
+        ledger = inbound.ledger
+        counts = ledger.report()
+        if inbound.outbound is not None:
+            inbound.outbound.window.acknowledge(*counts)
+            inbound.outbound.window.grant(ledger.messages, ledger.bytes)
+            inbound.outbound.wake()
+        elif inbound.peer.dead is None:
+            self.ready(inbound.peer)
+            self.post(
+                inbound.peer,
+                (7, inbound.number, *counts, ledger.messages, ledger.bytes),
+            )
+
+    def report(self) -> None:
+        """Tell every sender what has been handled since it was last told."""
+        unlisted, self._unlisted = self._unlisted, []
+        for inbound in unlisted:
+            inbound.unlisted = True
+            if inbound.ledger.unreported:
+                self._report(inbound)
+
+    def regrant(self, cell: Cell) -> None:
+        """Share a cell's mailbox among its senders."""
+        messages, size = share(len(cell.inbounds), cell.mailbox_messages, cell.mailbox_bytes)
+        for inbound in cell.inbounds:
+            ledger = inbound.ledger
+            if (ledger.messages, ledger.bytes) != (messages, size):
+                ledger.grant(messages, size)
+                self._report(inbound)
+
+    def reply(
+        self,
+        inbound: Inbound,
+        part: Part,
+        payload: bytes,
+        positions: Sequence[int],
+        buffers: Sequence[Buffer],
+    ) -> None:
+        """Answer an ask that was handled."""
+        inbound.ledger.close(Fate.HANDLED, weigh(part))
+        counts = inbound.ledger.report()
+        id: int = part[0].id
+        if inbound.outbound is not None:
+            reply = wire.Reply(inbound.number, id, len(payload), *counts, tuple(positions))
+            self._answered(inbound.peer, (reply, payload, buffers))
+            return
+        peer = inbound.peer
+        if peer.dead is not None:
+            return
+        self.ready(peer)
+        if payload:
+            peer.batch.body += payload
+        if buffers:
+            peer.batch.add_buffers(buffers)
+            self.post(peer, (4, inbound.number, id, len(payload), *counts, positions))
+        else:
+            self.post(peer, (4, inbound.number, id, len(payload), *counts))
+
+    def fail(
+        self,
+        inbound: Inbound,
+        part: Part,
+        kind: str,
+        message: str,
+        fate: Fate = Fate.REJECTED,
+        *,
+        type_name: str = "",
+        traceback: str = "",
+    ) -> None:
+        """Count a message that did not end well, and tell the asker, if there is one."""
+        envelope = part[0]
+        if type(envelope) is not wire.Ask:
+            self.settle(inbound, fate, part)
+            return
+        inbound.ledger.close(fate, weigh(part))
+        counts = inbound.ledger.report()
+        failure = wire.Fail(
+            inbound.number, envelope.id, kind, type_name, message, traceback, *counts
+        )
+        if inbound.outbound is not None:
+            self._answered(inbound.peer, (failure, b"", ()))
+        elif inbound.peer.dead is None:
+            self.ready(inbound.peer)
+            self.post(inbound.peer, failure)
+
+    # -- what becomes of peers
+
+    def down(self, endpoint: str, reason: ExitReason) -> None:
+        """The process at ``endpoint`` is no more. Idempotent."""
+        peer = self.peer(endpoint)
+        if peer.dead is not None or peer is self.here:
+            return
+        peer.dead = reason
+        peer.verdict = ""
+        self.transport.disconnect(endpoint)
+        peer.connected = False
+        if peer.address is not None:
+            self._callers.pop(peer.address.incarnation, None)
+        for outbound in list(peer.outbounds.values()):
+            self.close(outbound, reason)
+        for inbound in peer.inbounds.values():
+            if inbound.cell is not None:
+                inbound.cell.orphan(inbound)
+        peer.inbounds.clear()
+
+    def close(self, outbound: Outbound, reason: ExitReason) -> None:
+        """What is in flight on the pair is undelivered; who waits on it is told."""
+        outbound.closed = reason
+        lost = outbound.window.close()
+        if lost:
+            self.dead_letters.append(
+                DeadLetter(
+                    outbound.source.address.name, outbound.target, lost, str(reason),
+                    trio.current_time(),
+                )
+            )  # fmt: skip
+        self._give_up(outbound)
+        outbound.wake_all()
+        del self.outbounds[outbound.number]
+        outbound.peer.outbounds.pop(outbound.number, None)
+        outbound.source.outbounds.pop(outbound.target.incarnation, None)
+
+    def verdict(self, endpoint: str, kind: str) -> None:
+        """What is thought of a silent peer: ``""`` when it is heard again.
+
+        Asks that wait for a frozen or cut off peer end; it is told not to begin them.
+        """
+        peer = self.peer(endpoint)
+        if peer.dead is not None or kind == peer.verdict:
+            return
+        peer.verdict = kind
+        if kind:
+            for outbound in list(peer.outbounds.values()):
+                self._give_up(outbound)
+                outbound.wake_all()
+
+    def _give_up(self, outbound: Outbound) -> None:
+        for id, slot in list(self.pending.items()):
+            if slot.outbound is outbound:
+                del self.pending[id]
+                outbound.peer.pending -= 1
+                if outbound.closed is None:
+                    self.post(outbound.peer, wire.Cancel(outbound.number, id))
+                self.reading.wake(slot)
+
+    def _suspended(self) -> None:
+        call = self.running
+        if call is not None:
+            self.running = None
+            call.suspended()
+
+
+def _control(exchange: Exchange, peer: Peer, envelope: wire.Envelope, payload: memoryview) -> None:
+    handler = exchange.control.get(type(envelope))
+    if handler is None:
+        exchange.strays[f"unexpected {type(envelope).__name__}"] += 1
+    else:
+        handler(peer, envelope, payload)
+
+
+def _ignore(peer: Peer) -> None:
+    """Nobody wants to know."""

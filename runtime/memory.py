@@ -1,0 +1,117 @@
+"""The wire inside one trio run: the reference transport, with faults on request.
+
+For tests of whole trees under virtual time. What would not survive a socket does not
+survive here: frames are copied into bytes.
+
+Invariants
+----------
+* Without faults, frames between one pair of processes arrive once and in order, at the
+  instant at which they were sent.
+* A fault decides from (source, target, frames) alone, so a seed replays a run.
+* A closed transport receives nothing more; what is sent to it vanishes, as on a wire.
+
+Source: the idea of a routable fake network is from ``trio.testing``'s FakeNet.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import trio
+
+from runtime.codec import Buffer
+from runtime.transport import Message
+
+Fault = Callable[[int, int, Sequence[Buffer]], Sequence[float]]
+"""Delays in seconds, one per copy to deliver: () drops, (0, 0) duplicates."""
+
+
+def faithful(source: int, target: int, frames: Sequence[Buffer]) -> Sequence[float]:
+    """Deliver everything once, now."""
+    return (0.0,)
+
+
+class MemoryNetwork:
+    """Carries frames between the processes that joined it."""
+
+    def __init__(self, nursery: trio.Nursery, fault: Fault = faithful) -> None:
+        self.fault = fault  # assign to change the weather mid-test
+        self._nursery = nursery
+        self._members: dict[str, MemoryTransport] = {}
+
+    def join(self, incarnation: int) -> "MemoryTransport":
+        """Open the inbox of a process."""
+        transport = MemoryTransport(self, incarnation)
+        self._members[transport.endpoint] = transport
+        return transport
+
+    def leave(self, transport: "MemoryTransport") -> None:
+        """Close an inbox."""
+        self._members.pop(transport.endpoint, None)
+
+    def carry(self, source: int, endpoint: str, frames: Sequence[Buffer]) -> None:
+        """Deliver as the fault says."""
+        solid = [bytes(frame) for frame in frames]
+        target = int(endpoint.removeprefix("memory:"))
+        for delay_s in self.fault(source, target, solid):
+            if delay_s == 0:
+                self._deliver(endpoint, (source, solid))
+            else:
+                self._nursery.start_soon(self._deliver_later, delay_s, endpoint, (source, solid))
+
+    async def _deliver_later(self, delay_s: float, endpoint: str, message: Message) -> None:
+        await trio.sleep(delay_s)
+        self._deliver(endpoint, message)
+
+    def _deliver(self, endpoint: str, message: Message) -> None:
+        member = self._members.get(endpoint)
+        if member is not None:
+            member.arrived(message)
+
+
+class MemoryTransport:
+    """One process's access to a `MemoryNetwork`."""
+
+    same_host = True
+
+    def __init__(self, network: MemoryNetwork, incarnation: int) -> None:
+        self.endpoint = f"memory:{incarnation}"
+        self._network = network
+        self._incarnation = incarnation
+        self._peers: set[str] = set()
+        self._inbox: deque[Message] = deque()
+        self._bell = trio.Event()
+
+    def connect(self, endpoint: str) -> None:
+        if not endpoint.startswith("memory:"):
+            raise ValueError(f"{endpoint!r} is not in memory")
+        self._peers.add(endpoint)
+
+    def disconnect(self, endpoint: str) -> None:
+        self._peers.discard(endpoint)
+
+    def send(self, endpoint: str, frames: Sequence[Buffer]) -> bool:
+        if endpoint not in self._peers:
+            raise KeyError(endpoint)
+        self._network.carry(self._incarnation, endpoint, frames)
+        return False
+
+    def arrived(self, message: Message) -> None:
+        """Take a message in."""
+        self._inbox.append(message)
+        self._bell.set()
+
+    def receive(self) -> Message | None:
+        return self._inbox.popleft() if self._inbox else None
+
+    async def wait(self) -> None:
+        if not self._inbox:
+            self._bell = trio.Event()
+        await self._bell.wait()
+
+    def interrupt(self) -> None:
+        self._bell.set()
+
+    def close(self) -> None:
+        self._network.leave(self)
+        self._peers.clear()
+        self._inbox.clear()

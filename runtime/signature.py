@@ -1,0 +1,290 @@
+"""A handler's signature: what a call to it looks like on the wire.
+
+A call is the handler's name and one msgpack array of its arguments, complete (the
+caller fills the defaults in) and in the order of the parameters. The receiver decodes
+that array against the annotations, so a wrong type is a `WireError` at the asker and
+never reaches the handler.
+
+Invariants
+----------
+* What cannot travel is a `TypeError` that names class, handler and parameter: at
+  compile time for an annotation, at the call for a value. Nothing was sent then.
+* ``None`` as a result is no bytes at all.
+* A top-level ``bytes``, ``bytearray`` or ``memoryview`` of 4 KiB and more is left out of
+  the array and travels as a frame of its own, named by its position.
+
+Source: msgspec's decoders; ``inspect.Signature.bind`` for keywords and defaults.
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from runtime.codec import MAX_PAYLOAD_BYTES, Buffer
+from runtime.errors import WireError
+
+OWN_FRAME_BYTES = 4096
+_encoder = msgspec.msgpack.Encoder()
+_CANNOT = (TypeError, OverflowError, ValueError, RecursionError)
+_BUFFERS = (bytes, bytearray, memoryview)
+_NO_BUFFERS: tuple[Buffer, ...] = ()
+_NO_POSITIONS: tuple[int, ...] = ()
+
+
+class Signature:
+    """One handler's name, parameters and codecs."""
+
+    __slots__ = (
+        "_arguments",
+        "_buffer_kinds",
+        "_plain",
+        "_result",
+        "_signature",
+        "arity",
+        "function",
+        "name",
+        "parameters",
+        "qualified",
+        "reentrant",
+        "returns",
+        "run",
+        "streams",
+    )
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.name = function.__name__
+        self.qualified = function.__qualname__
+        self.streams = inspect.isasyncgenfunction(function)
+        self.reentrant = bool(getattr(function, "__reentrant__", False))
+        if not self.streams and not inspect.iscoroutinefunction(function):
+            raise TypeError(f"{self.qualified} is no handler: it is not an async def")
+        signature = inspect.signature(function)
+        _first, *rest = signature.parameters.values()
+        for parameter in rest:
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise TypeError(f"{self.qualified}: *{parameter.name} cannot travel; name it")
+        self._signature = signature
+        self.parameters = tuple(p.name for p in rest)
+        self.arity = len(rest)
+        keywords = [p.name for p in rest if p.kind is p.KEYWORD_ONLY]
+        self._plain = -1 if keywords else self.arity
+        self.run = _with_keywords(function, keywords) if keywords else function
+        hints = get_type_hints(function)
+        types_ = [hints.get(name, Any) for name in self.parameters]
+        for name, hint in zip(self.parameters, types_, strict=True):
+            self._decoder(hint, name)
+        self._arguments: msgspec.msgpack.Decoder[tuple[Any, ...]] = msgspec.msgpack.Decoder(
+            tuple[tuple(types_)] if types_ else tuple[()]  # type: ignore[misc]
+        )
+        self._buffer_kinds = [_buffer_kind(hint) for hint in types_]
+        self.returns = hints.get("return", Any)
+        if self.streams:
+            self.returns = next(iter(get_args(self.returns)), Any)
+        self._result = self._decoder(self.returns, "return")
+
+    def _decoder(self, hint: Any, name: str) -> "msgspec.msgpack.Decoder[Any]":
+        try:
+            return msgspec.msgpack.Decoder(hint)
+        except TypeError as cause:
+            raise TypeError(f"{self.qualified}: {name} cannot travel: {cause}") from cause
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The complete arguments in order, or the `TypeError` that a plain call would raise."""
+        if len(args) == self._plain and not kwargs:
+            return args
+        try:
+            bound = self._signature.bind(None, *args, **kwargs)
+        except TypeError as cause:
+            raise TypeError(f"{self.qualified}: {cause}") from None
+        bound.apply_defaults()
+        return tuple(bound.arguments[name] for name in self.parameters)
+
+    def encode(
+        self, args: tuple[Any, ...], into: bytearray
+    ) -> tuple[Sequence[int], Sequence[Buffer]]:
+        """Append the array of complete arguments; return what is to travel beside it.
+
+        Raises:
+            TypeError: an argument cannot travel; ``into`` is as before.
+            ValueError: the whole is larger than a message may be; likewise.
+        """
+        start = len(into)
+        positions: Sequence[int] = _NO_POSITIONS
+        buffers: Sequence[Buffer] = _NO_BUFFERS
+        for arg in args:
+            if type(arg) in _BUFFERS and len(arg) >= OWN_FRAME_BYTES:
+                args, positions, buffers = _set_apart(args)
+                break
+        try:
+            _encoder.encode_into(args, into, -1)
+        except _CANNOT as cause:
+            del into[start:]
+            raise self._culprit(args, cause) from cause
+        size = len(into) - start + sum(map(len, buffers))
+        if size > MAX_PAYLOAD_BYTES:
+            del into[start:]
+            raise ValueError(f"{self.qualified}: {size} bytes are more than {MAX_PAYLOAD_BYTES}")
+        return positions, buffers
+
+    def _culprit(self, args: tuple[Any, ...], cause: Exception) -> TypeError:
+        for name, value in zip(self.parameters, args, strict=True):
+            try:
+                _encoder.encode(value)
+            except (
+                TypeError,
+                OverflowError,
+                UnicodeEncodeError,
+                RecursionError,
+                ValueError,
+            ) as why:
+                return TypeError(
+                    f"{self.qualified}: {name}={_brief(value)} cannot travel: {_why(why)}"
+                )
+        return TypeError(f"{self.qualified}: the arguments cannot travel: {_why(cause)}")
+
+    def decode(
+        self, payload: Buffer, positions: Sequence[int], buffers: Sequence[memoryview]
+    ) -> tuple[Any, ...]:
+        """The arguments of a call, each of its parameter's type.
+
+        Raises:
+            WireError: they do not fit.
+        """
+        try:
+            args = self._arguments.decode(payload)
+        except (msgspec.DecodeError, RecursionError, ValueError) as cause:
+            raise WireError(f"{self.qualified}: {self._named(str(cause))}") from cause
+        if not positions:
+            return args
+        whole = list(args)
+        for position, buffer in zip(positions, buffers, strict=True):
+            kind = self._buffer_kinds[position] if 0 <= position < self.arity else None
+            if kind is None:
+                raise WireError(f"{self.qualified}: argument {position} takes no bytes")
+            whole[position] = buffer if kind is memoryview else kind(buffer)
+        return tuple(whole)
+
+    def _named(self, message: str) -> str:
+        """msgspec's ``$[1].x`` with the parameter's name in the place of its number."""
+        for number, name in enumerate(self.parameters):
+            message = message.replace(f"`$[{number}]", f"`{name}")
+        return message
+
+    def encode_result(self, result: Any) -> tuple[bytes, Sequence[int], Sequence[Buffer]]:
+        """A result as (payload, positions, buffers).
+
+        Raises:
+            TypeError: it cannot travel.
+            ValueError: it is larger than a message may be.
+        """
+        if result is None:
+            return b"", _NO_POSITIONS, _NO_BUFFERS
+        if type(result) in _BUFFERS and len(result) >= OWN_FRAME_BYTES:
+            if len(result) > MAX_PAYLOAD_BYTES:
+                raise ValueError(
+                    f"{self.qualified}: a result of {len(result)} bytes is more than "
+                    f"{MAX_PAYLOAD_BYTES}"
+                )
+            return b"", (0,), (result,)
+        try:
+            payload = _encoder.encode(result)
+        except _CANNOT as cause:
+            raise TypeError(
+                f"{self.qualified}: the result {_brief(result)} cannot travel: {_why(cause)}"
+            ) from cause
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise ValueError(
+                f"{self.qualified}: a result of {len(payload)} bytes is more than "
+                f"{MAX_PAYLOAD_BYTES}"
+            )
+        return payload, _NO_POSITIONS, _NO_BUFFERS
+
+    def decode_result(self, payload: Buffer, buffers: Sequence[Buffer]) -> Any:
+        """A result, of the annotated type.
+
+        Raises:
+            WireError: it does not fit.
+        """
+        if buffers:
+            kind = _buffer_kind(self.returns)
+            if kind is None:
+                raise WireError(f"{self.qualified}: the result is bytes, not {self.returns}")
+            return memoryview(buffers[0]) if kind is memoryview else kind(buffers[0])
+        if not payload:
+            return None
+        try:
+            return self._result.decode(payload)
+        except (msgspec.DecodeError, RecursionError, ValueError) as cause:
+            raise WireError(f"{self.qualified}: the result does not fit: {cause}") from cause
+
+
+_compiled: dict[Callable[..., Any], Signature] = {}
+
+
+def signature_of(function: Callable[..., Any]) -> Signature:
+    """The signature of a handler given as ``Class.handler``, compiled once.
+
+    Raises:
+        TypeError: it is no handler: a lambda, a bound, static or class method, a plain def.
+    """
+    try:
+        return _compiled[function]
+    except (KeyError, TypeError):
+        pass
+    if not isinstance(function, types.FunctionType):
+        raise TypeError(f"give the handler as Class.handler, not {function!r}")
+    parameters = list(inspect.signature(function).parameters)
+    if not parameters or parameters[0] != "self" or function.__name__.startswith("_"):
+        raise TypeError(f"{function.__qualname__} is not a public method of an actor")
+    compiled = _compiled[function] = Signature(function)
+    return compiled
+
+
+def _with_keywords(function: Callable[..., Any], keywords: list[str]) -> Callable[..., Any]:
+    """``function``, with its keyword-only arguments given in order, last."""
+
+    def run(actor: Any, *args: Any) -> Any:
+        split = len(args) - len(keywords)
+        return function(actor, *args[:split], **dict(zip(keywords, args[split:], strict=True)))
+
+    return run
+
+
+def _set_apart(
+    args: tuple[Any, ...],
+) -> tuple[tuple[Any, ...], Sequence[int], Sequence[Buffer]]:
+    kept = list(args)
+    positions: list[int] = []
+    buffers: list[Buffer] = []
+    for position, arg in enumerate(args):
+        if type(arg) in _BUFFERS and len(arg) >= OWN_FRAME_BYTES:
+            kept[position] = b""
+            positions.append(position)
+            buffers.append(arg if type(arg) is bytes else bytes(arg))
+    return tuple(kept), tuple(positions), buffers
+
+
+def _buffer_kind(hint: Any) -> Callable[[Buffer], Buffer] | None:
+    if hint is Any:
+        return bytes
+    if get_origin(hint) is typing.Annotated:
+        return _buffer_kind(get_args(hint)[0])
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for kind in (memoryview, bytearray, bytes):
+        if kind in options:
+            return kind
+    return None
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _why(cause: Exception) -> str:
+    return "it nests too deeply" if isinstance(cause, RecursionError) else str(cause)

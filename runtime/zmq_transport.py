@@ -1,0 +1,171 @@
+"""The wire between processes: ZeroMQ, and all that must be known about it.
+
+One inbound ROUTER, never sent on, and one outgoing DEALER a peer: replies come through
+the peer's own DEALER, so that no send of ours eats the edge that the ROUTER's reader
+waits for.
+
+Invariants
+----------
+* ZMQ's FD is edge-triggered: a read of EVENTS or a recv consumes the edge. So `receive`
+  says None only after it has seen POLLIN clear, and only then may `wait` be awaited.
+  That contract lives in this module alone.
+* ZMQ's own limits are off; memory is bounded by the credits of `runtime.credit`.
+* IMMEDIATE is 1: nothing is queued for a peer that is not connected, so that no message
+  waits for another life of an endpoint. What ZMQ refuses with EAGAIN is kept here, in
+  order, by one task a peer that ends when the backlog is gone or the peer is.
+* The identity on the wire is the sender's incarnation: no two processes share one.
+
+Source: zmq_getsockopt(3), ZMQ_FD; zmq_setsockopt(3), ZMQ_IMMEDIATE, ZMQ_ROUTER_HANDOVER.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import trio
+import zmq
+
+from runtime.codec import MAX_MESSAGE_BYTES, Buffer
+from runtime.transport import Message
+
+ZERO_COPY_BYTES = 256 * 1024
+RECONNECT_MS = 2
+MAX_PATH_BYTES = 107
+
+
+class ZmqTransport:
+    """One process's sockets. Its backlog tasks live in ``nursery``."""
+
+    same_host = True
+
+    def __init__(self, endpoint: str, incarnation: int, nursery: trio.Nursery) -> None:
+        path = endpoint.removeprefix("ipc://")
+        if path != endpoint and len(path.encode()) > MAX_PATH_BYTES:
+            raise ValueError(f"{path} is longer than the {MAX_PATH_BYTES} bytes of a socket's path")
+        self.endpoint = endpoint
+        self._nursery = nursery
+        self._identity = b"R" + incarnation.to_bytes(8, "big")
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._context.set(zmq.MAX_SOCKETS, self._context.get(zmq.SOCKET_LIMIT))
+        self._router = self._socket(zmq.ROUTER)
+        self._router.set(zmq.ROUTER_HANDOVER, 1)
+        try:
+            self._router.bind(endpoint)
+        except zmq.ZMQError:
+            self.close()
+            raise
+        self._fd: int = self._router.get(zmq.FD)
+        self._get = self._router.get
+        self._recv = self._router.recv
+        self._peers: dict[str, zmq.Socket[bytes]] = {}
+        self._backlogs: dict[str, deque[Sequence[Buffer]]] = {}
+        self._closed = False
+
+    def _socket(self, kind: int) -> "zmq.Socket[bytes]":
+        socket: zmq.Socket[bytes] = self._context.socket(kind)
+        socket.set(zmq.LINGER, 0)
+        socket.set(zmq.SNDHWM, 0)
+        socket.set(zmq.RCVHWM, 0)
+        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        return socket
+
+    def connect(self, endpoint: str) -> None:
+        if endpoint in self._peers:
+            return
+        socket = self._socket(zmq.DEALER)
+        socket.set(zmq.IMMEDIATE, 1)
+        socket.set(zmq.ROUTING_ID, self._identity)
+        socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
+        socket.set(zmq.RECONNECT_IVL_MAX, 100)
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as cause:
+            socket.close()
+            raise ValueError(f"cannot connect to {endpoint!r}: {cause}") from cause
+        self._peers[endpoint] = socket
+
+    def disconnect(self, endpoint: str) -> None:
+        socket = self._peers.pop(endpoint, None)
+        if socket is None:
+            return
+        if self._backlogs.pop(endpoint, None) is not None:
+            trio.lowlevel.notify_closing(socket.get(zmq.FD))
+        socket.close()
+
+    def send(self, endpoint: str, frames: Sequence[Buffer]) -> bool:
+        socket = self._peers[endpoint]
+        if endpoint in self._backlogs:
+            self._backlogs[endpoint].append(frames)
+        elif _offer(socket, frames):
+            return True
+        else:
+            self._backlogs[endpoint] = deque([frames])
+            self._nursery.start_soon(self._work_off, endpoint, socket)
+        return False
+
+    async def _work_off(self, endpoint: str, socket: "zmq.Socket[bytes]") -> None:
+        fd = socket.get(zmq.FD)
+        backlog = self._backlogs[endpoint]
+        try:
+            while backlog and not socket.closed:
+                if socket.get(zmq.EVENTS) & zmq.POLLOUT and _offer(socket, backlog[0]):
+                    backlog.popleft()
+                elif not socket.get(zmq.EVENTS) & zmq.POLLOUT:
+                    await trio.lowlevel.wait_readable(fd)
+        except trio.ClosedResourceError:
+            pass  # disconnected: what is left is the senders' undelivered
+        finally:
+            if self._backlogs.get(endpoint) is backlog:
+                del self._backlogs[endpoint]
+
+    def receive(self) -> Message | None:
+        if not self._get(zmq.EVENTS) & zmq.POLLIN:
+            return None
+        recv = self._recv
+        try:
+            identity = recv(zmq.NOBLOCK)
+            frames: list[Buffer] = []
+            while self._get(zmq.RCVMORE):
+                if len(frames) < 2:
+                    frames.append(recv(zmq.NOBLOCK))
+                else:
+                    frames.append(recv(zmq.NOBLOCK, copy=False).buffer)
+        except zmq.Again:
+            return None
+        if len(identity) == 9 and identity[:1] == b"R":
+            return int.from_bytes(identity[1:], "big"), frames
+        return 0, frames
+
+    async def wait(self) -> None:
+        try:
+            await trio.lowlevel.wait_readable(self._fd)
+        except trio.ClosedResourceError:
+            if self._closed:
+                raise
+
+    def interrupt(self) -> None:
+        trio.lowlevel.notify_closing(self._fd)
+
+    def close(self) -> None:
+        """Close every socket and the context. Nothing lingers."""
+        if getattr(self, "_closed", False):
+            return
+        self._closed = True
+        if hasattr(self, "_fd"):
+            trio.lowlevel.notify_closing(self._fd)
+            for endpoint in list(self._peers):
+                self.disconnect(endpoint)
+        self._router.close()
+        self._context.destroy(linger=0)
+
+
+def _offer(socket: "zmq.Socket[bytes]", frames: Sequence[Buffer]) -> bool:
+    """Send the frames as one message, or nothing of them."""
+    last = len(frames) - 1
+    try:
+        for number, frame in enumerate(frames):
+            flags = zmq.NOBLOCK if number == last else zmq.NOBLOCK | zmq.SNDMORE
+            socket.send(frame, flags, copy=len(frame) < ZERO_COPY_BYTES)
+    except zmq.Again:
+        return False
+    return True
