@@ -1,0 +1,127 @@
+"""What a line can ask for, as values.
+
+Invariants
+----------
+* A command is syntactically right: ids and milliseconds are in range, arguments are
+  complete. Whether its node exists is for the session to find out.
+* A line that cannot be a command is a `Mistake`: a value like the others, because it
+  takes its place in the order of answers.
+"""
+
+import enum
+from typing import Final
+
+import msgspec
+
+CONTROLLER: Final = -1
+"""The id that names the controller, as a parent only."""
+
+
+class Create(msgspec.Struct, frozen=True, gc=False):
+    """Start node ``id``; ``parent`` is None where the line names none."""
+
+    id: int
+    parent: int | None = None
+
+
+class Execute(msgspec.Struct, frozen=True):
+    """Ask node ``id`` for ``verb``."""
+
+    id: int
+    verb: str
+    arguments: tuple[str, ...] = ()
+
+
+class Ping(msgspec.Struct, frozen=True, gc=False):
+    """Ask whether node ``id`` can be reached."""
+
+    id: int
+
+
+class Heartbeat(msgspec.Struct, frozen=True, gc=False):
+    """Report silences of 4 x ``ms``; 0 ends the reports."""
+
+    ms: int
+
+
+class Remove(msgspec.Struct, frozen=True, gc=False):
+    """Stop and forget node ``id`` and all nodes placed under it."""
+
+    id: int
+
+
+class Kill(msgspec.Struct, frozen=True, gc=False):
+    """End node ``id`` by SIGKILL; it keeps its place."""
+
+    id: int
+
+
+class ListAll(msgspec.Struct, frozen=True, gc=False):
+    """The ids that are not dead."""
+
+
+class ShowTree(msgspec.Struct, frozen=True, gc=False):
+    """The places, indented."""
+
+
+class Sleep(msgspec.Struct, frozen=True, gc=False):
+    """Nothing, for ``ms`` milliseconds."""
+
+    ms: int
+
+
+class Help(msgspec.Struct, frozen=True, gc=False):
+    """Usage of all commands, or of ``topic``."""
+
+    topic: str | None = None
+
+
+class Exit(msgspec.Struct, frozen=True, gc=False):
+    """Stop the whole tree."""
+
+
+class Flaw(enum.Enum):
+    """What is wrong with a line, as far as a dialect tells it apart."""
+
+    UNKNOWN = "unknown"
+    NO_ARGUMENT = "no argument"
+    NO_VERB = "no verb"
+    OTHER = "other"
+
+
+class Mistake(msgspec.Struct, frozen=True, gc=False):
+    """A line that is no command: ``why`` names the thing and the value."""
+
+    why: str
+    flaw: Flaw = Flaw.OTHER
+    word: str | None = None
+
+
+Command = (
+    Create
+    | Execute
+    | Ping
+    | Heartbeat
+    | Remove
+    | Kill
+    | ListAll
+    | ShowTree
+    | Sleep
+    | Help
+    | Exit
+    | Mistake
+)
+
+WORDS: Final[dict[type, str]] = {
+    Create: "create",
+    Execute: "exec",
+    Ping: "ping",
+    Heartbeat: "heartbeat",
+    Remove: "remove",
+    Kill: "kill",
+    ListAll: "all",
+    ShowTree: "tree",
+    Sleep: "sleep",
+    Help: "help",
+    Exit: "exit",
+}

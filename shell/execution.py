@@ -1,0 +1,211 @@
+"""What a command does to the tree, and what came of it.
+
+`check` looks at the tree at the moment the command may start, and answers what needs
+no waiting. `run` does the rest.
+
+Invariants
+----------
+* A command that `check` answers has changed nothing.
+* Errors are found in the order of the table: for a create Already exists, Parent not
+  found, Parent is unavailable; for an exec Not found, Node is unavailable, then what
+  the node says.
+* `run` raises nothing but cancellation. An exception that is no `ActorError` is our
+  fault: it is logged, and still one line of answer.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from runtime.errors import (
+    ActorDeadError,
+    ActorError,
+    DeliveryError,
+    RemoteError,
+    SpawnError,
+    UnreachableError,
+    WireError,
+)
+from shell.answers import Created, Done, Failed, Failure, Outcome
+from shell.commands import (
+    CONTROLLER,
+    Command,
+    Create,
+    Execute,
+    Heartbeat,
+    Help,
+    Kill,
+    ListAll,
+    Mistake,
+    Ping,
+    Remove,
+    ShowTree,
+    Sleep,
+)
+from shell.notices import Notices
+from shell.order import Order
+from shell.ticket import Ticket
+from shell.tree import GONE, Tree, UnknownVerb
+from shell.usage import usage
+from shell.views import TreeView
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+IMPATIENT: Final = frozenset({Execute, Ping})
+"""The commands that have a deadline of their own."""
+
+BEAT_S: Final = 0.25
+
+log: Final = logging.getLogger("regrow.shell")
+
+_DONE: Final = Done()
+_NOT_FOUND: Final = Failed(Failure.NOT_FOUND)
+_UNAVAILABLE: Final = Failed(Failure.UNAVAILABLE)
+
+
+def late(command: Command) -> Outcome:
+    """The outcome of a command whose deadline has passed."""
+    return Done(False) if isinstance(command, Ping) else _UNAVAILABLE
+
+
+class Execution:
+    """Carries commands out on one tree."""
+
+    def __init__(self, tree: Tree, order: Order, notices: Notices) -> None:
+        self._tree = tree
+        self._order = order
+        self._notices = notices
+        self._checks: dict[type, Callable[[Any], Outcome | None]] = {
+            Execute: self._check_execute,
+            Ping: self._check_ping,
+            Remove: self._check_known,
+            Kill: self._check_known,
+            ListAll: self._list,
+            ShowTree: self._show,
+            Help: self._help,
+            Mistake: self._mistake,
+        }
+        self._runs: dict[type, Callable[[Any], Awaitable[Outcome]]] = {
+            Execute: self._execute,
+            Ping: self._ping,
+            Remove: self._remove,
+            Kill: self._kill,
+            Heartbeat: self._beat,
+            Sleep: self._sleep,
+        }
+
+    def check(self, ticket: Ticket) -> Outcome | None:
+        """The outcome, if it is known now; None: `run` it."""
+        command = ticket.command
+        if type(command) is Create:
+            return self._check_create(command, ticket.parent)
+        found = self._checks.get(type(command))
+        return None if found is None else found(command)
+
+    async def run(self, command: Command, parent: int | None) -> Outcome:
+        """Do it, wait for it. ``parent``: where a create goes."""
+        try:
+            if type(command) is Create:
+                assert parent is not None
+                return await self._create(command, parent)
+            return await self._runs[type(command)](command)
+        except (SpawnError, WireError, RemoteError) as error:
+            return Failed(Failure.OTHER, str(error) or type(error).__name__)
+        except ActorError as error:
+            return Failed(Failure.OTHER, f"{type(error).__name__}: {error}")
+        except Exception as error:
+            log.exception("%r failed", command)
+            return Failed(Failure.OTHER, f"{type(error).__name__}: {error}")
+
+    def took_effect(self, command: Command, outcome: Outcome) -> bool:
+        """Whether the places changed: a create's node came, a remove's nodes went."""
+        if type(command) is Remove:
+            return outcome is not _NOT_FOUND and self._tree.state(command.id) is None
+        return type(outcome) is Done
+
+    # Checks.
+
+    def _check_create(self, command: Create, parent: int | None) -> Outcome | None:
+        if parent is None or self._tree.state(command.id) is not None:
+            return Failed(Failure.ALREADY_EXISTS)
+        if parent != CONTROLLER:
+            state = self._tree.state(parent)
+            if state is None:
+                return Failed(Failure.PARENT_NOT_FOUND)
+            if state in GONE:
+                return Failed(Failure.PARENT_UNAVAILABLE)
+        return None
+
+    def _check_execute(self, command: Execute) -> Outcome | None:
+        state = self._tree.state(command.id)
+        if state is None:
+            return _NOT_FOUND
+        return _UNAVAILABLE if state in GONE else None
+
+    def _check_ping(self, command: Ping) -> Outcome | None:
+        state = self._tree.state(command.id)
+        if state is None:
+            return _NOT_FOUND
+        return Done(False) if state in GONE else None
+
+    def _check_known(self, command: Remove | Kill) -> Outcome | None:
+        return _NOT_FOUND if self._tree.state(command.id) is None else None
+
+    def _mistake(self, command: Mistake) -> Outcome:
+        return Failed(Failure.OTHER, command.why)
+
+    def _list(self, command: ListAll) -> Outcome:
+        places = sorted(self._tree.places(), key=lambda place: self._order.rank(place.id))
+        return Done(tuple(place.id for place in places if place.state not in GONE))
+
+    def _show(self, command: ShowTree) -> Outcome:
+        places = sorted(self._tree.places(), key=lambda place: self._order.rank(place.id))
+        return Done(TreeView(self._tree.controller_pid, places))
+
+    def _help(self, command: Help) -> Outcome:
+        try:
+            return Done(usage(command.topic))
+        except KeyError:
+            return Failed(Failure.UNKNOWN)
+
+    # Runs.
+
+    async def _create(self, command: Create, parent: int) -> Outcome:
+        try:
+            pid = await self._tree.create(command.id, parent)
+        except (ActorDeadError, UnreachableError):
+            return Failed(Failure.PARENT_UNAVAILABLE)
+        return Done(Created(pid, self._tree.endpoint(command.id)))
+
+    async def _execute(self, command: Execute) -> Outcome:
+        try:
+            return Done(await self._tree.execute(command.id, command.verb, command.arguments))
+        except DeliveryError:
+            return _UNAVAILABLE
+        except UnknownVerb:
+            return Failed(Failure.UNKNOWN)
+
+    async def _ping(self, command: Ping) -> Outcome:
+        try:
+            return Done(await self._tree.ping(command.id))
+        except DeliveryError:
+            return Done(False)
+
+    async def _remove(self, command: Remove) -> Outcome:
+        return _DONE if await self._tree.remove(command.id) else _UNAVAILABLE
+
+    async def _kill(self, command: Kill) -> Outcome:
+        await self._tree.kill(command.id)
+        return _DONE
+
+    async def _beat(self, command: Heartbeat) -> Outcome:
+        period_s = command.ms / 1000
+        await self._tree.beat(min(BEAT_S, period_s) if period_s else BEAT_S)
+        self._notices.order(period_s)
+        return Done(len(self._tree.places()))
+
+    async def _sleep(self, command: Sleep) -> Outcome:
+        await trio.sleep(command.ms / 1000)
+        return _DONE

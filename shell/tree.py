@@ -1,0 +1,116 @@
+"""What the shell needs to know of a tree of nodes, and nothing more.
+
+The session speaks to a `Tree`; the real one stands on the actor system, a fake one
+under virtual time in the tests. Ids are the shell's numbers, `CONTROLLER` (-1) is the
+root and always ok. The session calls in the order of the lines and sees to it that no
+two calls that could disturb each other overlap (see ``shell.order``); an
+implementation needs no locks of its own.
+
+Invariants
+----------
+* Whatever an ``async`` method does at once it does before its first suspension: the
+  session relies on that for "sent in the order of the lines".
+* A create that raises leaves nothing: `state` of its id is None.
+* A dead node stays known, at its place, until `remove`.
+* Cancelling a call gives it up for good: what was not executed will not be.
+* `Change` events come synchronously, oldest first; the session never calls back into
+  the tree from them.
+"""
+
+import enum
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
+
+import msgspec
+
+from actors.heartbeat import Change
+
+
+class NodeState(enum.Enum):
+    """How a node is, in the words that ``tree`` prints."""
+
+    OK = "ok"
+    DEAD = "dead"
+    FROZEN = "frozen"
+    BUSY = "busy"
+    CUT_OFF = "cut off"
+    RESTARTING = "restarting"
+    GIVEN_UP = "given up"
+
+
+GONE: Final = frozenset({NodeState.DEAD, NodeState.RESTARTING, NodeState.GIVEN_UP})
+"""The states that answer as a dead node does: nothing is kept for the next life."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One node as ``tree`` shows it: ids of its parent and of its guardian."""
+
+    id: int
+    parent: int
+    pid: int
+    state: NodeState
+    guardian: int
+
+
+class UnknownVerb(Exception):
+    """The node has no handler of that name."""
+
+
+class Tree(Protocol):
+    """A tree of nodes, by shell id."""
+
+    @property
+    def controller_pid(self) -> int:
+        """The pid of the process that is the root."""
+
+    def state(self, id: int) -> NodeState | None:
+        """How the node is now; None when it is not known."""
+
+    def places(self) -> Sequence[Place]:
+        """Every known node, dead ones too, in order of creation; not the controller."""
+
+    def place(self, id: int) -> Place:
+        """One known node.
+
+        Raises:
+            KeyError: it is not known.
+        """
+
+    def endpoint(self, id: int) -> str:
+        """Where the node listens."""
+
+    async def create(self, id: int, parent: int) -> int:
+        """The node is up under ``parent``, after its handshake; returns its pid.
+
+        Raises:
+            SpawnError: it did not come up; the text is the answer's ``<why>``.
+            ActorDeadError, UnreachableError: the parent is not available.
+        """
+
+    async def execute(self, id: int, verb: str, arguments: Sequence[str]) -> object:
+        """The node's answer; None where it has none, else what JSON can carry.
+
+        The deadline is the caller's cancel scope.
+
+        Raises:
+            DeliveryError: the node cannot be had.
+            UnknownVerb: it has no such handler.
+            WireError: ``arguments`` do not fit.
+            RemoteError: the handler raised.
+        """
+
+    async def ping(self, id: int) -> bool:
+        """Whether the node can be reached. The deadline is the caller's."""
+
+    async def remove(self, id: int) -> bool:
+        """The node and all under it are forgotten; False: their end is not confirmed."""
+
+    async def kill(self, id: int) -> None:
+        """The node is certainly dead; it keeps its place."""
+
+    async def beat(self, period_s: float) -> None:
+        """From now on nodes beat every ``period_s`` seconds."""
+
+    def listen(self, heard: Callable[[Change], None]) -> AbstractContextManager[object]:
+        """Call ``heard`` with every change while the context is open."""

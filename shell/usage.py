@@ -1,0 +1,26 @@
+"""What ``help`` says of each command."""
+
+from typing import Final
+
+USAGE: Final[dict[str, str]] = {
+    "create": "create ID [PARENT]  start node ID under PARENT (-1: the controller)",
+    "exec": "exec ID COMMAND  let node ID do COMMAND: start, stop, time (its timer)",
+    "ping": "ping ID  1 if node ID can be reached, else 0",
+    "heartbeat": "heartbeat MS | heartbeat stop  report nodes silent for 4 x MS (0 ends it)",
+    "remove": "remove ID  stop and forget node ID and all nodes under it",
+    "kill": "kill ID  end node ID by SIGKILL; it keeps its place until it is removed",
+    "all": "all  the IDs that are not dead, in order of creation",
+    "tree": "tree  all nodes, indented, with pid and state",
+    "sleep": "sleep MS  wait for MS milliseconds",
+    "help": "help [COMMAND]  this list, or one line of it",
+    "exit": "exit  stop the whole tree and leave",
+}
+
+
+def usage(topic: str | None) -> tuple[str, ...]:
+    """Return the lines for ``topic``, or all of them.
+
+    Raises:
+        KeyError: there is no such command.
+    """
+    return tuple(USAGE.values()) if topic is None else (USAGE[topic],)

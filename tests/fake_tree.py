@@ -1,0 +1,162 @@
+"""A tree of nodes without processes, for the shell's tests.
+
+Everything takes exactly as long as ``delays`` says, in virtual time; 0 means: no
+suspension at all. Nodes can be frozen, thawed and killed from outside, and creates be
+told to fail.
+
+Invariants
+----------
+* Pids count up from 101 in the order in which creates *succeed to start*; 100 is the root.
+* A call takes effect when its delay is over; the events of a change come then.
+* A frozen node's beats stop: `Silenced` comes 4 beats later, dated with the last beat.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import trio
+
+from actors.heartbeat import Change, Created, Died, Forgotten, Heard, Silenced
+from runtime.errors import ActorDeadError, RemoteError, SpawnError, WireError
+from shell.tree import GONE, NodeState, Place, UnknownVerb
+
+
+class FakeTree:
+    """See the module. ``log`` holds each call with its instant, when it was made."""
+
+    controller_pid = 100
+
+    def __init__(self) -> None:
+        self.delays: dict[str, float] = {}  # "create 1", else "create", else 0
+        self.create_errors: dict[int, Exception] = {}
+        self.unconfirmed: set[int] = set()
+        self.beat_s = 0.25
+        self.log: list[tuple[float, str]] = []
+        self._places: dict[int, Place] = {}
+        self._stopwatches: dict[int, tuple[float, float | None]] = {}
+        self._listeners: list[Callable[[Change], None]] = []
+        self._thawed: dict[int, trio.Event] = {}
+        self._pid = 100
+
+    def state(self, id: int) -> NodeState | None:
+        place = self._places.get(id)
+        return None if place is None else place.state
+
+    def places(self) -> list[Place]:
+        return list(self._places.values())
+
+    def place(self, id: int) -> Place:
+        return self._places[id]
+
+    def endpoint(self, id: int) -> str:
+        return f"memory://{id}"
+
+    async def create(self, id: int, parent: int) -> int:
+        await self._wait("create", id)
+        if id in self.create_errors:
+            raise self.create_errors[id]
+        if parent != -1 and self.state(parent) in {None, *GONE}:
+            raise ActorDeadError(f"{parent} is gone")
+        if id in self._places:
+            raise SpawnError(f"node {id} is there already")
+        self._pid += 1
+        self._places[id] = Place(id, parent, self._pid, NodeState.OK, parent)
+        self._stopwatches[id] = (0.0, None)
+        self._tell(Created(id, trio.current_time()))
+        return self._pid
+
+    async def execute(self, id: int, verb: str, arguments: Sequence[str]) -> object:
+        if self.delays or self.log or self._thawed:
+            await self._wait("exec", id)
+            if id in self._thawed:
+                await self._thawed[id].wait()
+        if self.state(id) in {None, *GONE}:
+            raise ActorDeadError(f"{id} is gone")
+        total_s, since = self._stopwatches[id]
+        now = trio.current_time()
+        running_s = 0.0 if since is None else now - since
+        if verb == "fail":
+            raise RemoteError("ValueError", " ".join(arguments))
+        if verb not in ("start", "stop", "time"):
+            raise UnknownVerb(verb)
+        if arguments:
+            raise WireError(f"{verb} takes no arguments, not {list(arguments)!r}")
+        if verb == "time":
+            return round((total_s + running_s) * 1000)
+        if verb == "start":
+            self._stopwatches[id] = (total_s, now)
+        else:
+            self._stopwatches[id] = (total_s + running_s, None)
+        return None
+
+    async def ping(self, id: int) -> bool:
+        await self._wait("ping", id)
+        if id in self._thawed:
+            await self._thawed[id].wait()
+        return self.state(id) is NodeState.OK
+
+    async def remove(self, id: int) -> bool:
+        await self._wait("remove", id)
+        subtree = self._subtree(id)
+        for each in subtree:
+            del self._places[each]
+            self._thawed.pop(each, None)
+            self._tell(Forgotten(each, trio.current_time()))
+        return not self.unconfirmed.intersection(subtree)
+
+    async def kill(self, id: int) -> None:
+        await self._wait("kill", id)
+        self.die(id)
+
+    async def beat(self, period_s: float) -> None:
+        await self._wait("beat", -1)
+        self.beat_s = period_s
+
+    @contextmanager
+    def listen(self, heard: Callable[[Change], None]) -> Iterator[None]:
+        self._listeners.append(heard)
+        yield
+        self._listeners.remove(heard)
+
+    # What happens to nodes by itself.
+
+    def die(self, id: int) -> None:
+        """The node is killed, here and now; its last sign of life is now."""
+        self._set(id, NodeState.DEAD)
+        if id in self._thawed:
+            self._thawed.pop(id).set()
+        self._tell(Died(id, trio.current_time()))
+
+    async def freeze(self, id: int) -> None:
+        """The node is frozen; returns when that was noticed, 4 beats later."""
+        self._thawed[id] = trio.Event()
+        last_beat = trio.current_time()
+        await trio.sleep(4 * self.beat_s)
+        self._set(id, NodeState.FROZEN)
+        self._tell(Silenced(id, last_beat))
+
+    def thaw(self, id: int) -> None:
+        """The node goes on, and is heard at once."""
+        self._thawed.pop(id).set()
+        self._set(id, NodeState.OK)
+        self._tell(Heard(id, trio.current_time()))
+
+    def _set(self, id: int, state: NodeState) -> None:
+        old = self._places[id]
+        self._places[id] = Place(id, old.parent, old.pid, state, old.guardian)
+
+    def _tell(self, change: Change) -> None:
+        for heard in self._listeners:
+            heard(change)
+
+    def _subtree(self, id: int) -> list[int]:
+        found = [id]
+        for each in found:
+            found += (place.id for place in self._places.values() if place.parent == each)
+        return found
+
+    async def _wait(self, verb: str, id: int) -> None:
+        self.log.append((trio.current_time(), f"{verb} {id}"))
+        delay_s = self.delays.get(f"{verb} {id}", self.delays.get(verb, 0.0))
+        if delay_s:
+            await trio.sleep(delay_s)
