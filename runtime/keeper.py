@@ -1,0 +1,353 @@
+"""The controller's side of the zygote: orders in, nodes and the news of their ends out.
+
+The keeper has one zygote at a time, and replaces one that has died, does not answer or has
+loaded what must not be forked. Nodes survive that: the next zygote adopts them.
+
+Invariants
+----------
+* Every wait is bounded (`attendance`). Whoever wanted the module that a zygote could not
+  load within 30 s gets `SpawnError`.
+* A node whose `Forked` was not handed over never runs. So an order in flight when its zygote
+  dies is given once more to the next one; the second time it is `SpawnError`.
+* After a cancelled `fork` there is no such node, or it was sent SIGKILL and nobody hears of it.
+* Each node that `fork` has answered for is told to ``on_exit`` once, unless the block ends
+  first: with its status by the zygote that forked it; after a replacement with what the
+  kernel tells within 1 s, or None.
+* After the block none of its nodes is left, nor the zygote.
+"""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+import trio
+
+from runtime.attendance import Attendance
+from runtime.errors import SpawnError
+from runtime.launcher import ZYGOTE, Launcher
+from runtime.main_module import check_guarded, find_main
+from runtime.marks import kill_strays
+from runtime.orders import (
+    MAX_SURVIVORS,
+    Adopt,
+    Begin,
+    Exited,
+    Fork,
+    Forked,
+    FromZygote,
+    Order,
+    Ready,
+    Refused,
+    Survivor,
+    Tainted,
+    encode,
+)
+from runtime.pidfd import close_pidfd, has_exited, send_signal, wait_exited, wait_status
+from runtime.run_folder import output_path
+
+PRELOAD: Final = ("trio", "zmq", "msgspec")
+IMPORT_S: Final = 30.0
+END_S: Final = 1.0
+_LAST_WORDS_BYTES: Final = 4096
+
+
+class ForkedNode(msgspec.Struct, frozen=True):
+    """A process that was just born. The caller closes ``pidfd``."""
+
+    incarnation: int
+    pid: int
+    pidfd: int
+
+
+class _Ask:
+    """An order in flight."""
+
+    def __init__(self, order: Order) -> None:
+        self.name = order.name
+        self.incarnation = order.incarnation
+        self.data = encode(Fork(order))
+        self.modules = {path.partition(":")[0] for path in (order.start, order.entry)}
+        self.retried = False
+        self.answer: ForkedNode | Exception | None = None
+        self.answered = trio.Event()
+
+
+class Keeper:
+    """Made by `open_zygote`."""
+
+    def __init__(
+        self,
+        folder: str,
+        launcher: Launcher,
+        nursery: trio.Nursery,
+        on_exit: Callable[[Exited], None],
+        on_replaced: Callable[[str], None],
+        preload: Sequence[str],
+        import_s: float,
+    ) -> None:
+        self.pid = 0  # the zygote's, 0 between two of them
+        self._folder = folder
+        self._launcher = launcher
+        self._nursery = nursery
+        self._on_exit = on_exit
+        self._on_replaced = on_replaced
+        self._preload = tuple(preload)
+        self._import_s = import_s
+        self._main = find_main()
+        self._leave: set[str] = set()
+        self._asks: dict[int, _Ask] = {}
+        self._nodes: dict[int, tuple[Survivor, int]] = {}  # by incarnation; the int is its pidfd
+        self._zygote: Attendance | None = None
+        self._settled: trio.Event = trio.Event()  # the first zygote is ready, or is not to be
+        self._unfit = ""  # why a zygote could not even begin
+        self._closed = False
+
+    async def fork(self, order: Order) -> ForkedNode:
+        """The node runs. ``on_exit`` may hear of its end before this returns.
+
+        Raises:
+            SpawnError: it does not, and why (its module's traceback, for one); or the order
+                takes more than 128 KiB.
+            ValueError: its class cannot be imported in another process, or the incarnation is
+                that of another node.
+            trio.ClosedResourceError: the block has ended.
+
+        Cancellation: if the node was forked already it is killed, and nobody hears of it.
+        """
+        ask = _Ask(order)
+        if "__main__" in ask.modules and self._main is None:
+            raise ValueError(
+                f"{order.entry} cannot be imported in another process: "
+                "it comes from a REPL, from -c or from a package's __main__.py"
+            )
+        if ask.incarnation in self._asks or ask.incarnation in self._nodes:
+            raise ValueError(f"incarnation {ask.incarnation} has been ordered already")
+        if self._closed:
+            raise trio.ClosedResourceError("the zygote's block has ended")
+        self._asks[ask.incarnation] = ask
+        self._order(ask)
+        try:
+            await ask.answered.wait()
+        finally:
+            self._asks.pop(ask.incarnation, None)
+        assert ask.answer is not None
+        if isinstance(ask.answer, Exception):
+            raise ask.answer
+        return ask.answer
+
+    @trio.lowlevel.enable_ki_protection
+    async def keep(self) -> None:
+        """Have a zygote, always."""
+        failures = 0
+        while True:
+            why, ready = await self._have_one()
+            failures = 0 if ready else failures + 1
+            self._sort_out_asks(why)
+            if failures == 2 and not self._settled.is_set():
+                self._unfit = why
+                self._settled.set()
+            self._on_replaced(why)
+            if failures:
+                await trio.sleep(min(0.1 * 2**failures, 5.0))
+
+    async def settled(self) -> None:
+        """The first zygote is ready. `SpawnError` if it could not begin."""
+        await self._settled.wait()
+        if self._unfit:
+            raise SpawnError(f"no zygote: {self._unfit}{self._last_words()}")
+
+    async def end(self) -> None:
+        """No node is left, though the zygote may have failed at that. To be shielded."""
+        self._closed = True
+        for ask in list(self._asks.values()):
+            self._answer(ask, trio.ClosedResourceError("the zygote's block has ended"))
+        left = [(node, pidfd) for node, pidfd in self._nodes.values() if not has_exited(pidfd)]
+        with trio.move_on_after(END_S):
+            for _, pidfd in left:
+                send_signal(pidfd)
+            for _, pidfd in left:
+                await wait_exited(pidfd)
+        if left:
+            sessions = {node.pid: node.incarnation for node, _ in left}
+            kill_strays(self._folder, set(sessions.values()), sessions)
+        for _, pidfd in self._nodes.values():
+            close_pidfd(pidfd)
+        self._nodes.clear()
+
+    # One zygote after the other.
+
+    async def _have_one(self) -> tuple[str, bool]:
+        """Why there is one no longer, and whether it had begun."""
+        try:
+            line = self._launcher.launch(self._folder)
+        except OSError as error:
+            return f"it cannot be started: {error}", False
+        self._zygote = zygote = Attendance(line, self._hear, self._import_s)
+        self.pid = line.pid
+        self._brief()
+        try:
+            await zygote.attend()
+        finally:
+            self.pid, self._zygote = 0, None
+        if zygote.overdue and zygote.importing:
+            self._blame(zygote.importing.module, zygote.why)
+        return zygote.why, zygote.ready
+
+    def _brief(self) -> None:
+        assert self._zygote is not None
+        here = os.getcwd()
+        paths = tuple(path or here for path in sys.path)
+        leave = tuple(sorted(self._leave))
+        begin = Begin(self._folder, here, paths, self._main, self._preload, leave)
+        self._zygote.put(encode(begin))
+        nodes = list(self._nodes.values())
+        for first in range(0, len(nodes), MAX_SURVIVORS):
+            some = nodes[first : first + MAX_SURVIVORS]
+            adopt = Adopt(tuple(node for node, _ in some))
+            self._zygote.put(encode(adopt), [pidfd for _, pidfd in some])
+        for ask in self._asks.values():
+            self._order(ask)
+
+    def _order(self, ask: _Ask) -> None:
+        if self._zygote is not None:
+            self._zygote.put(ask.data, wanted=lambda: self._asks.get(ask.incarnation) is ask)
+
+    def _sort_out_asks(self, why: str) -> None:
+        for ask in list(self._asks.values()):
+            if ask.retried:
+                words = self._last_words()
+                self._answer(ask, SpawnError(f"{ask.name}: no zygote: {why}{words}"))
+            ask.retried = True
+
+    def _blame(self, module: str, why: str) -> None:
+        for ask in list(self._asks.values()):
+            if module in ask.modules:
+                self._answer(ask, SpawnError(f"{ask.name}: the zygote was given up: {why}"))
+
+    def _answer(self, ask: _Ask, answer: ForkedNode | Exception) -> None:
+        self._asks.pop(ask.incarnation, None)
+        ask.answer = answer
+        ask.answered.set()
+
+    def _last_words(self) -> str:
+        try:
+            with open(output_path(self._folder, ZYGOTE), "rb") as output:
+                output.seek(-min(_LAST_WORDS_BYTES, os.fstat(output.fileno()).st_size), os.SEEK_END)
+                text = output.read().decode(errors="replace").strip()
+        except OSError:
+            text = ""
+        return f"\n{text}" if text else ""
+
+    # The news.
+
+    def _hear(self, news: FromZygote, fds: list[int]) -> None:
+        if isinstance(news, Forked):
+            self._hear_forked(news, fds)
+        elif isinstance(news, Exited):
+            self._hear_exited(news)
+        elif isinstance(news, Refused):
+            self._hear_refused(news)
+        elif isinstance(news, Tainted):
+            self._leave.add(news.module)
+            if self._zygote is not None:
+                self._zygote.end(f"importing {news.module}: {news.why}")
+        elif isinstance(news, Ready):
+            self._settled.set()
+
+    def _hear_forked(self, news: Forked, fds: list[int]) -> None:
+        ask = self._asks.pop(news.incarnation, None)
+        if not fds:  # no descriptor was left for it; we shall hear of its end, and ignore that
+            os.kill(news.pid, 9)
+            if ask is not None:
+                self._answer(
+                    ask, SpawnError(f"{ask.name}: no file descriptor left for its process")
+                )
+            return
+        (pidfd,) = fds
+        if ask is None:
+            send_signal(pidfd)
+            os.close(pidfd)
+            return
+        try:
+            theirs = os.dup(pidfd)
+        except OSError as error:
+            send_signal(pidfd)
+            os.close(pidfd)
+            self._answer(
+                ask, SpawnError(f"{ask.name}: no file descriptor left for its process: {error}")
+            )
+            return
+        self._nodes[news.incarnation] = Survivor(ask.name, news.incarnation, news.pid), pidfd
+        self._answer(ask, ForkedNode(news.incarnation, news.pid, theirs))
+
+    def _hear_exited(self, news: Exited) -> None:
+        node = self._nodes.pop(news.incarnation, None)
+        if node is None:
+            return
+        if news.status is None:
+            self._nursery.start_soon(self._hear_orphan, news, node[1])
+        else:
+            close_pidfd(node[1])
+            self._on_exit(news)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _hear_orphan(self, news: Exited, pidfd: int) -> None:
+        try:
+            status = await wait_status(pidfd)
+        finally:
+            close_pidfd(pidfd)
+        self._on_exit(msgspec.structs.replace(news, status=status))
+
+    def _hear_refused(self, news: Refused) -> None:
+        ask = self._asks.pop(news.incarnation, None)
+        if ask is not None:
+            error = ValueError if news.misuse else SpawnError
+            self._answer(ask, error(f"{ask.name}: {news.why}"))
+        elif news.incarnation == 0 and self._zygote is not None:
+            self._zygote.end(news.why)
+
+
+@asynccontextmanager
+@trio.lowlevel.enable_ki_protection
+async def open_zygote(
+    folder: str,
+    launcher: Launcher,
+    *,
+    on_exit: Callable[[Exited], None],
+    on_replaced: Callable[[str], None] = lambda why: None,
+    preload: Sequence[str] = PRELOAD,
+    import_s: float = IMPORT_S,
+) -> AsyncIterator[Keeper]:
+    """A zygote is there, and can be asked to `Keeper.fork`. An exception of the body stays itself.
+
+    Args:
+        folder: the run folder; the zygote removes it when its controller dies.
+        on_exit: told of each node's end, at once, in the keeper's task.
+        on_replaced: told why a zygote was replaced.
+        preload: modules to have in every node; the node's own runtime belongs here.
+        import_s: seconds that a module may take to be imported.
+
+    Raises:
+        SpawnError: no zygote could be started.
+        RuntimeError: this is the main script, being imported by a zygote.
+    """
+    check_guarded()
+    # Not `async with`: the nursery must not see the body's exception, it would wrap it.
+    manager = trio.open_nursery()
+    nursery = await manager.__aenter__()
+    keeper = Keeper(folder, launcher, nursery, on_exit, on_replaced, preload, import_s)
+    try:
+        nursery.start_soon(keeper.keep)
+        await keeper.settled()
+        yield keeper
+    finally:
+        nursery.cancel_scope.shield = True
+        nursery.cancel_scope.cancel()
+        try:
+            await manager.__aexit__(None, None, None)
+        finally:
+            with trio.CancelScope(shield=True):
+                await keeper.end()

@@ -1,0 +1,360 @@
+"""The zygote: a small process that forks every node of a system, and reaps it.
+
+Run as ``python -m runtime.zygote CONTROL CONTROLLER``: the descriptors of one end of a
+SOCK_SEQPACKET pair, and of a pidfd of the controller. What is said over the pair: `orders`.
+
+Invariants
+----------
+* One thread, no trio loop, no ZMQ context. It never waits but in one ``poll``: news that the
+  controller does not read (it may be stopped) wait here, and then nothing more is read from it.
+* A node is a fork of an image that has its modules loaded, collected and frozen. An import that
+  leaves what must not be forked is told as `Tainted`, and the zygote forks no more.
+* It is every node's kernel parent and a child subreaper, so a node's status, rusage and strays
+  come to it. A node's strays are killed when it dies, those of a living node never. Told
+  apart by `marks`; what has no mark is killed at the end.
+* Nodes of an earlier zygote are adopted: held by their pidfds, their strays found in ``/proc``.
+* At the end of its socket it kills all it has until no child remains, frozen ones too, removes the
+  run folder and exits: also while it imports, unless the import stays in C.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections import deque
+from typing import Final, NamedTuple, NoReturn
+
+from runtime import procfs
+from runtime.main_module import UnguardedError, has_main
+from runtime.marks import kill_strays, kill_tree, owner
+from runtime.newborn import CHANGED_SIGNALS, CONTROLLER_FD, become_node, load
+from runtime.orders import (
+    MAX_MESSAGE_BYTES,
+    MAX_SURVIVORS,
+    Adopt,
+    Begin,
+    Exited,
+    Fork,
+    Forked,
+    FromZygote,
+    Importing,
+    Order,
+    Ping,
+    Pong,
+    Ready,
+    Refused,
+    Survivor,
+    Tainted,
+    ToZygote,
+    decode_order,
+    encode,
+)
+from runtime.pidfd import has_exited, send_signal
+from runtime.taint import find_taint, open_fds
+
+_MAX_NEWS_WAITING: Final = 1024
+_MAX_WHY: Final = 32 * 1024
+_SUBREAPER: Final = 36
+_THREAD_LIMITS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class _News(NamedTuple):
+    data: bytes
+    pidfd: int | None
+    gate: int | None
+
+
+class Zygote:
+    """See above. ``begin`` is the first message, already read from ``control``."""
+
+    def __init__(self, control: socket.socket, begin: Begin) -> None:
+        self._control = control
+        self._begin = begin
+        self._news: deque[_News] = deque()
+        self._nodes: dict[int, int] = {}  # pid -> incarnation, our children
+        self._adopted: dict[int, Survivor] = {}  # by pidfd
+        self._sessions: dict[int, int] = {}  # pid -> incarnation, the dead too
+        self._tainted = False
+        self._opened_by_modules: set[int] = set()
+        self._wakeup, wakeup = socket.socketpair()
+        self._wakeup.setblocking(False)
+        wakeup.setblocking(False)
+        signal.set_wakeup_fd(wakeup.detach(), warn_on_full_buffer=False)
+        self._poll = select.poll()
+        self._poll.register(self._wakeup, select.POLLIN)
+
+    def run(self) -> NoReturn:
+        """Serve until the control socket ends."""
+        if all(self._load(module, 0) for module in self._begin.preload):
+            self._tell(Ready())
+        while True:
+            reading = select.POLLIN if len(self._news) < _MAX_NEWS_WAITING else 0
+            self._poll.register(self._control, reading | (select.POLLOUT if self._news else 0))
+            events = self._poll.poll()
+            self._part_from({fd for fd, _ in events if fd in self._adopted})
+            for fd, event in events:
+                if fd == self._wakeup.fileno():
+                    self._reap()
+                elif fd != self._control.fileno():
+                    continue
+                elif event & (select.POLLHUP | select.POLLERR):
+                    self._end()
+                elif event & select.POLLIN:
+                    self._hear()
+            self._flush()
+
+    # From the controller.
+
+    def _hear(self) -> None:
+        message = self._receive()
+        if isinstance(message, Ping):
+            self._tell(Pong(message.n))
+        elif isinstance(message, Adopt):
+            pass  # done by _receive
+        elif isinstance(message, Fork) and not self._tainted:
+            order = message.order
+            if self._load(order.start, order.incarnation) and self._load(
+                order.entry, order.incarnation
+            ):
+                self._fork(order)
+
+    def _receive(self) -> ToZygote | None:
+        """The next message; None at the end. Survivors are adopted at once."""
+        data, fds, _, _ = socket.recv_fds(
+            self._control, MAX_MESSAGE_BYTES, MAX_SURVIVORS, socket.MSG_CMSG_CLOEXEC
+        )
+        if not data:
+            return None
+        message = decode_order(data)
+        if isinstance(message, Adopt):
+            for pidfd, survivor in zip(fds, message.survivors, strict=True):
+                self._adopted[pidfd] = survivor
+                self._sessions[survivor.pid] = survivor.incarnation
+                self._poll.register(pidfd, select.POLLIN)
+        return message
+
+    def _load(self, path: str, incarnation: int) -> bool:
+        """Whether the module may be forked now, or is left to the nodes."""
+        module = path.partition(":")[0]
+        known = has_main() if module == "__main__" else module in sys.modules
+        if known or module in self._begin.leave:
+            return True
+        before = open_fds()
+        self._tell(Importing(module, incarnation))
+        self._flush()
+        signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+        loaded = False
+        try:
+            load(module, self._begin.main)
+            loaded = True
+        except UnguardedError as error:
+            self._refuse(incarnation, str(error), misuse=True)
+        except (Exception, SystemExit):
+            self._refuse(incarnation, traceback.format_exc())
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            _set_signals(self)
+        why = find_taint()
+        if why:
+            self._tainted = True
+            self._tell(Tainted(incarnation, module, why))
+            return False
+        self._opened_by_modules |= open_fds() - before
+        gc.collect()
+        gc.freeze()
+        return loaded
+
+    def _refuse(self, incarnation: int, why: str, *, misuse: bool = False) -> None:
+        self._tell(Refused(incarnation, why[-_MAX_WHY:], misuse))
+
+    def _fork(self, order: Order) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        pid = -1
+        try:
+            gate, opener = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                become_node(
+                    order, self._begin.folder, self._begin.main, gate, self._opened_by_modules
+                )
+            os.close(gate)
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:  # no processes, no descriptors; a node without its gate exits
+            if pid > 0:
+                self._nodes[pid] = order.incarnation
+            self._refuse(order.incarnation, f"cannot fork: {error}")
+            return
+        self._nodes[pid] = self._sessions[pid] = order.incarnation
+        self._tell(Forked(order.incarnation, pid), pidfd, opener)
+
+    # To the controller.
+
+    def _tell(self, news: FromZygote, pidfd: int | None = None, gate: int | None = None) -> None:
+        self._news.append(_News(encode(news), pidfd, gate))
+
+    def _flush(self) -> None:
+        while self._news:
+            data, pidfd, gate = self._news[0]
+            try:
+                socket.send_fds(self._control, [data], [] if pidfd is None else [pidfd])
+            except BlockingIOError:
+                return
+            except (BrokenPipeError, ConnectionResetError):
+                self._end()
+            self._news.popleft()
+            if pidfd is not None and gate is not None:
+                with contextlib.suppress(BrokenPipeError):  # it was killed meanwhile
+                    os.write(gate, b"!")
+                os.close(gate)
+                os.close(pidfd)
+
+    # Deaths.
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wakeup.recv(4096)
+        exits: list[Exited] = []
+        while self._nodes or procfs.children(os.getpid()):
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            if pid in self._nodes:
+                exits.append(
+                    Exited(
+                        self._nodes.pop(pid),
+                        pid,
+                        status,
+                        usage.ru_utime,
+                        usage.ru_stime,
+                        usage.ru_maxrss * 1024,
+                    )
+                )
+        self._kill_strays()
+        for exited in exits:
+            self._tell(exited)
+        self._forget_sessions()
+
+    def _kill_strays(self) -> None:
+        """Each one killed brings its children here, and its own SIGCHLD: so we look again."""
+        living = {0, *self._nodes.values(), *(s.incarnation for s in self._adopted.values())}
+        for pid in procfs.children(os.getpid()):
+            if pid not in self._nodes:
+                whose = owner(pid, self._begin.folder, self._sessions)
+                if whose is not None and whose not in living:
+                    kill_tree(pid)
+
+    def _part_from(self, pidfds: set[int]) -> None:
+        if not pidfds:
+            return
+        gone = [self._adopted.pop(pidfd) for pidfd in pidfds]
+        for pidfd in pidfds:
+            self._poll.unregister(pidfd)
+            os.close(pidfd)
+        kill_strays(self._begin.folder, {s.incarnation for s in gone}, self._sessions)
+        for survivor in gone:
+            self._tell(Exited(survivor.incarnation, survivor.pid, None))
+
+    def _forget_sessions(self) -> None:
+        """Only so many of the dead: the oldest have no strays left that were still unseen."""
+        if len(self._sessions) > 4096 + 2 * len(self._nodes):
+            living = {*self._nodes, *(s.pid for s in self._adopted.values())}
+            for pid in [pid for pid in self._sessions if pid not in living][:2048]:
+                del self._sessions[pid]
+
+    def on_alarm(self, *_: object) -> None:
+        """While a module is imported: it must not outlive the controller."""
+        poll = select.poll()
+        poll.register(self._control, 0)
+        if poll.poll(0):
+            self._end()
+
+    def _end(self) -> NoReturn:
+        try:
+            while self._receive() is not None:
+                pass
+        except (BlockingIOError, ConnectionResetError):
+            pass
+        self._bury()
+        shutil.rmtree(self._begin.folder, ignore_errors=True)
+        os._exit(0)
+
+    def _bury(self) -> None:
+        for pidfd in self._adopted:
+            send_signal(pidfd)
+        killed: set[int] = set()
+        while children := procfs.children(os.getpid()):
+            for pid in children:
+                if pid not in killed:
+                    kill_tree(pid)
+            killed.update(children)
+            self._wait_for_one(killed)
+        deadline = time.monotonic() + 1.0
+        while self._adopted and time.monotonic() < deadline:
+            if all(map(has_exited, self._adopted)):
+                dead = {survivor.incarnation for survivor in self._adopted.values()}
+                kill_strays(self._begin.folder, dead, self._sessions)
+                return
+            time.sleep(0.001)
+
+
+    def _wait_for_one(self, killed: set[int]) -> None:
+        """Reap a child, and whoever else has died: new strays may have come by that."""
+        options = 0
+        try:
+            while pid := os.waitpid(-1, options)[0]:
+                killed.discard(pid)
+                options = os.WNOHANG
+        except ChildProcessError:
+            pass
+
+
+def main() -> NoReturn:
+    """The process's entry."""
+    control_fd = fcntl.fcntl(int(sys.argv[1]), fcntl.F_DUPFD_CLOEXEC, 10)
+    controller = fcntl.fcntl(int(sys.argv[2]), fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(int(sys.argv[1]))
+    os.close(int(sys.argv[2]))
+    os.dup2(controller, CONTROLLER_FD, inheritable=False)
+    os.close(controller)
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    for name in _THREAD_LIMITS:
+        os.environ.setdefault(name, "1")
+    control = socket.socket(fileno=control_fd)
+    data = control.recv(MAX_MESSAGE_BYTES)
+    begin = decode_order(data) if data else None
+    if not isinstance(begin, Begin):
+        os._exit(0)
+    control.setblocking(False)
+    with contextlib.suppress(OSError):
+        os.chdir(begin.cwd)
+    sys.path[:] = begin.sys_path
+    sys.argv = [begin.main.path if begin.main else ""]
+    gc.disable()
+    zygote = Zygote(control, begin)
+    _set_signals(zygote)
+    zygote.run()
+
+
+def _set_signals(zygote: Zygote) -> None:
+    for number in CHANGED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGALRM, zygote.on_alarm)
+
+
+if __name__ == "__main__":
+    # Under its own name too: the user's script takes the name __main__ from us.
+    from runtime.zygote import main as enter
+
+    enter()
