@@ -1,0 +1,137 @@
+"""The guardian's table on plain numbers: silences begin once and end once."""
+
+import pytest
+
+from runtime.detector import PhiDetector
+from runtime.watch import Acknowledged, Silence, Watch
+
+
+def beats(watch: Watch, name: str, incarnation: int, *instants: float) -> list[bool]:
+    return [watch.beat(name, incarnation, now) for now in instants]
+
+
+def test_a_silence_is_told_once_and_its_end_once() -> None:
+    watch = Watch(1.0)
+    watch.guard("a", 2, 0.0)
+    watch.guard("b", 3, 0.5)
+    assert beats(watch, "a", 2, 1.0, 2.0) == [False, False]
+    assert beats(watch, "b", 3, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5) == [False] * 6
+    assert watch.check(6.0, 0.0) == []
+    assert watch.check(6.5, 0.0) == [Silence("a", 2, 2.0)]
+    assert watch.check(7.0, 0.0) == []
+    assert watch.silent() == ["a"]
+    assert beats(watch, "a", 2, 7.5, 8.5) == [True, False]
+    assert watch.silent() == []
+    assert watch.last_heard("a") == 8.5
+
+
+def test_a_node_that_never_beat_is_silent_since_it_was_guarded() -> None:
+    watch = Watch(1.0)
+    watch.guard("a", 2, 10.0)
+    assert watch.last_heard("a") == 10.0
+    assert watch.check(14.5, 0.0) == [Silence("a", 2, 10.0)]
+
+
+def test_beats_of_another_incarnation_are_no_beats() -> None:
+    watch = Watch(1.0)
+    watch.guard("a", 5, 0.0)
+    assert beats(watch, "a", 4, 4.0) + beats(watch, "a", 6, 4.0) + beats(watch, "x", 5, 4.0) == [
+        False,
+        False,
+        False,
+    ]
+    assert watch.last_heard("a") == 0.0
+    assert watch.check(4.5, 0.0) == [Silence("a", 5, 0.0)]
+
+
+def test_stale_orders_change_nothing() -> None:
+    watch = Watch(1.0)
+    watch.guard("a", 5, 0.0)
+    watch.guard("a", 4, 1.0)
+    watch.guard("a", 5, 1.0)
+    watch.unguard("a", 4)
+    watch.unguard("x", 4)
+    assert "a" in watch
+    assert watch.last_heard("a") == 0.0
+    watch.guard("a", 6, 2.0)
+    assert watch.last_heard("a") == 2.0
+    watch.unguard("a", 6)
+    assert len(watch) == 0
+    assert watch.check(100.0, 0.0) == []
+    with pytest.raises(LookupError, match="a is not guarded here"):
+        watch.last_heard("a")
+
+
+def test_the_next_incarnation_begins_without_silence() -> None:
+    watch = Watch(1.0)
+    watch.guard("a", 2, 0.0)
+    assert watch.check(5.0, 0.0) == [Silence("a", 2, 0.0)]
+    watch.guard("a", 3, 6.0)
+    assert watch.silent() == []
+    assert beats(watch, "a", 3, 7.0) == [False]
+
+
+def test_a_guardian_that_stood_still_suspects_nobody_who_beat_meanwhile() -> None:
+    watch = Watch(1.0)
+    for name in "abc":
+        watch.guard(name, 2, 0.0)
+    assert watch.check(1.0, 0.0) == []
+    beats(watch, "a", 2, *[11.0] * 10)  # read at once, after ten seconds in state T
+    assert watch.check(11.0, 9.0) == []
+    beats(watch, "b", 2, 11.5)
+    assert watch.check(15.5, 0.0) == [Silence("a", 2, 11.0), Silence("c", 2, 0.0)]
+
+
+def test_a_new_period_forgives_until_now_and_keeps_what_was_told() -> None:
+    watch = Watch(0.25)
+    watch.guard("a", 2, 0.0)
+    watch.guard("b", 3, 5.0)
+    assert watch.check(5.0, 0.0) == [Silence("a", 2, 0.0)]
+    watch.set_period(0.01, 5.2)
+    watch.guard("c", 4, 5.2)
+    assert watch.check(5.23, 0.0) == []
+    assert watch.check(5.246, 0.0) == [Silence("b", 3, 5.0), Silence("c", 4, 5.2)]
+    assert watch.silent() == ["a", "b", "c"]
+
+
+def test_next_at_is_the_first_moment_at_which_somebody_may_fall_silent() -> None:
+    watch = Watch(1.0)
+    assert watch.next_at(3.0) == 4.0
+    watch.guard("a", 2, 0.0)
+    watch.guard("b", 2, 0.2)
+    assert watch.next_at(1.0) == 2.0
+    assert watch.next_at(4.0) == 4.5
+    watch.check(4.5, 0.0)
+    assert watch.next_at(4.5) == 4.7
+
+
+def test_a_ward_may_have_another_detector() -> None:
+    watch = Watch(1.0)
+    watch.guard("a", 2, 0.0, detector=PhiDetector)
+    assert watch.check(4.5, 0.0) == []
+    assert watch.check(4.9, 0.0) == [Silence("a", 2, 0.0)]
+
+
+def test_a_period_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="period_s must be > 0"):
+        Watch(0.0)
+    watch = Watch(1.0)
+    with pytest.raises(ValueError, match="period_s must be > 0"):
+        watch.set_period(-1.0, 0.0)
+    assert watch.next_at(0.0) == 1.0
+
+
+def test_two_periods_without_an_acknowledgement_are_unheeded() -> None:
+    heeded = Acknowledged(0.25, 0.0)
+    assert [heeded.unheeded(now) for now in (0.0, 0.25, 0.49, 0.5, 9.0)] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
+    heeded.acknowledged(9.0)
+    assert not heeded.unheeded(9.25)
+    heeded.set_period(0.01, 9.3)
+    assert not heeded.unheeded(9.31)
+    assert heeded.unheeded(9.33)
