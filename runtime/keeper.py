@@ -25,9 +25,10 @@ from typing import Final
 import msgspec
 import trio
 
+from runtime.asks import Ask, Asks, ForkedNode
 from runtime.attendance import Attendance
 from runtime.errors import SpawnError
-from runtime.launcher import ZYGOTE, Launcher
+from runtime.launcher import Launcher, last_words
 from runtime.main_module import check_guarded, find_main
 from runtime.marks import kill_strays
 from runtime.orders import (
@@ -35,7 +36,6 @@ from runtime.orders import (
     Adopt,
     Begin,
     Exited,
-    Fork,
     Forked,
     FromZygote,
     Order,
@@ -46,33 +46,10 @@ from runtime.orders import (
     encode,
 )
 from runtime.pidfd import close_pidfd, has_exited, send_signal, wait_exited, wait_status
-from runtime.run_folder import output_path
 
 PRELOAD: Final = ("trio", "zmq", "msgspec")
 IMPORT_S: Final = 30.0
 END_S: Final = 1.0
-_LAST_WORDS_BYTES: Final = 4096
-
-
-class ForkedNode(msgspec.Struct, frozen=True):
-    """A process that was just born. The caller closes ``pidfd``."""
-
-    incarnation: int
-    pid: int
-    pidfd: int
-
-
-class _Ask:
-    """An order in flight."""
-
-    def __init__(self, order: Order) -> None:
-        self.name = order.name
-        self.incarnation = order.incarnation
-        self.data = encode(Fork(order))
-        self.modules = {path.partition(":")[0] for path in (order.start, order.entry)}
-        self.retried = False
-        self.answer: ForkedNode | Exception | None = None
-        self.answered = trio.Event()
 
 
 class Keeper:
@@ -98,7 +75,7 @@ class Keeper:
         self._import_s = import_s
         self._main = find_main()
         self._leave: set[str] = set()
-        self._asks: dict[int, _Ask] = {}
+        self._asks = Asks()
         self._nodes: dict[int, tuple[Survivor, int]] = {}  # by incarnation; the int is its pidfd
         self._zygote: Attendance | None = None
         self._settled: trio.Event = trio.Event()  # the first zygote is ready, or is not to be
@@ -117,26 +94,19 @@ class Keeper:
 
         Cancellation: if the node was forked already it is killed, and nobody hears of it.
         """
-        ask = _Ask(order)
+        ask = Ask(order)
         if "__main__" in ask.modules and self._main is None:
             raise ValueError(
                 f"{order.entry} cannot be imported in another process: "
                 "it comes from a REPL, from -c or from a package's __main__.py"
             )
-        if ask.incarnation in self._asks or ask.incarnation in self._nodes:
+        if self._asks.get(ask.incarnation) or ask.incarnation in self._nodes:
             raise ValueError(f"incarnation {ask.incarnation} has been ordered already")
         if self._closed:
             raise trio.ClosedResourceError("the zygote's block has ended")
-        self._asks[ask.incarnation] = ask
+        self._asks.add(ask)
         self._order(ask)
-        try:
-            await ask.answered.wait()
-        finally:
-            self._asks.pop(ask.incarnation, None)
-        assert ask.answer is not None
-        if isinstance(ask.answer, Exception):
-            raise ask.answer
-        return ask.answer
+        return await self._asks.answer_to(ask)
 
     @trio.lowlevel.enable_ki_protection
     async def keep(self) -> None:
@@ -145,7 +115,7 @@ class Keeper:
         while True:
             why, ready = await self._have_one()
             failures = 0 if ready else failures + 1
-            self._sort_out_asks(why)
+            self._asks.survive(f"no zygote: {why}{last_words(self._folder)}")
             if failures == 2 and not self._settled.is_set():
                 self._unfit = why
                 self._settled.set()
@@ -157,13 +127,13 @@ class Keeper:
         """The first zygote is ready. `SpawnError` if it could not begin."""
         await self._settled.wait()
         if self._unfit:
-            raise SpawnError(f"no zygote: {self._unfit}{self._last_words()}")
+            raise SpawnError(f"no zygote: {self._unfit}{last_words(self._folder)}")
 
     async def end(self) -> None:
         """No node is left, though the zygote may have failed at that. To be shielded."""
         self._closed = True
-        for ask in list(self._asks.values()):
-            self._answer(ask, trio.ClosedResourceError("the zygote's block has ended"))
+        for ask in self._asks.all():
+            self._asks.answer(ask, trio.ClosedResourceError("the zygote's block has ended"))
         left = [(node, pidfd) for node, pidfd in self._nodes.values() if not has_exited(pidfd)]
         with trio.move_on_after(END_S):
             for _, pidfd in left:
@@ -193,7 +163,7 @@ class Keeper:
         finally:
             self.pid, self._zygote = 0, None
         if zygote.overdue and zygote.importing:
-            self._blame(zygote.importing.module, zygote.why)
+            self._asks.blame(zygote.importing.module, f"the zygote was given up: {zygote.why}")
         return zygote.why, zygote.ready
 
     def _brief(self) -> None:
@@ -208,38 +178,12 @@ class Keeper:
             some = nodes[first : first + MAX_SURVIVORS]
             adopt = Adopt(tuple(node for node, _ in some))
             self._zygote.put(encode(adopt), [pidfd for _, pidfd in some])
-        for ask in self._asks.values():
+        for ask in self._asks.all():
             self._order(ask)
 
-    def _order(self, ask: _Ask) -> None:
+    def _order(self, ask: Ask) -> None:
         if self._zygote is not None:
             self._zygote.put(ask.data, wanted=lambda: self._asks.get(ask.incarnation) is ask)
-
-    def _sort_out_asks(self, why: str) -> None:
-        for ask in list(self._asks.values()):
-            if ask.retried:
-                words = self._last_words()
-                self._answer(ask, SpawnError(f"{ask.name}: no zygote: {why}{words}"))
-            ask.retried = True
-
-    def _blame(self, module: str, why: str) -> None:
-        for ask in list(self._asks.values()):
-            if module in ask.modules:
-                self._answer(ask, SpawnError(f"{ask.name}: the zygote was given up: {why}"))
-
-    def _answer(self, ask: _Ask, answer: ForkedNode | Exception) -> None:
-        self._asks.pop(ask.incarnation, None)
-        ask.answer = answer
-        ask.answered.set()
-
-    def _last_words(self) -> str:
-        try:
-            with open(output_path(self._folder, ZYGOTE), "rb") as output:
-                output.seek(-min(_LAST_WORDS_BYTES, os.fstat(output.fileno()).st_size), os.SEEK_END)
-                text = output.read().decode(errors="replace").strip()
-        except OSError:
-            text = ""
-        return f"\n{text}" if text else ""
 
     # The news.
 
@@ -258,11 +202,11 @@ class Keeper:
             self._settled.set()
 
     def _hear_forked(self, news: Forked, fds: list[int]) -> None:
-        ask = self._asks.pop(news.incarnation, None)
+        ask = self._asks.get(news.incarnation)
         if not fds:  # no descriptor was left for it; we shall hear of its end, and ignore that
             os.kill(news.pid, 9)
             if ask is not None:
-                self._answer(
+                self._asks.answer(
                     ask, SpawnError(f"{ask.name}: no file descriptor left for its process")
                 )
             return
@@ -276,12 +220,12 @@ class Keeper:
         except OSError as error:
             send_signal(pidfd)
             os.close(pidfd)
-            self._answer(
+            self._asks.answer(
                 ask, SpawnError(f"{ask.name}: no file descriptor left for its process: {error}")
             )
             return
         self._nodes[news.incarnation] = Survivor(ask.name, news.incarnation, news.pid), pidfd
-        self._answer(ask, ForkedNode(news.incarnation, news.pid, theirs))
+        self._asks.answer(ask, ForkedNode(news.incarnation, news.pid, theirs))
 
     def _hear_exited(self, news: Exited) -> None:
         node = self._nodes.pop(news.incarnation, None)
@@ -302,10 +246,10 @@ class Keeper:
         self._on_exit(msgspec.structs.replace(news, status=status))
 
     def _hear_refused(self, news: Refused) -> None:
-        ask = self._asks.pop(news.incarnation, None)
+        ask = self._asks.get(news.incarnation)
         if ask is not None:
             error = ValueError if news.misuse else SpawnError
-            self._answer(ask, error(f"{ask.name}: {news.why}"))
+            self._asks.answer(ask, error(f"{ask.name}: {news.why}"))
         elif news.incarnation == 0 and self._zygote is not None:
             self._zygote.end(news.why)
 

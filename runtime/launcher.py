@@ -28,6 +28,18 @@ from runtime.run_folder import output_path
 
 ZYGOTE: Final = 0
 """The zygote's output file is that of incarnation 0."""
+_LAST_WORDS_BYTES: Final = 4096
+
+
+def last_words(folder: str) -> str:
+    """The end of what the system's zygotes have printed, after a line break; "" if nothing."""
+    try:
+        with open(output_path(folder, ZYGOTE), "rb") as output:
+            output.seek(-min(_LAST_WORDS_BYTES, os.fstat(output.fileno()).st_size), os.SEEK_END)
+            text = output.read().decode(errors="replace").strip()
+    except OSError:
+        return ""
+    return f"\n{text}" if text else ""
 
 
 class Line(Protocol):

@@ -27,21 +27,18 @@ import shutil
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections import deque
 from typing import Final, NamedTuple, NoReturn
 
-from runtime import procfs
+from runtime.brood import Brood
 from runtime.main_module import UnguardedError, has_main
-from runtime.marks import kill_strays, kill_tree, owner
 from runtime.newborn import CHANGED_SIGNALS, CONTROLLER_FD, become_node, load
 from runtime.orders import (
     MAX_MESSAGE_BYTES,
     MAX_SURVIVORS,
     Adopt,
     Begin,
-    Exited,
     Fork,
     Forked,
     FromZygote,
@@ -51,13 +48,11 @@ from runtime.orders import (
     Pong,
     Ready,
     Refused,
-    Survivor,
     Tainted,
     ToZygote,
     decode_order,
     encode,
 )
-from runtime.pidfd import has_exited, send_signal
 from runtime.taint import find_taint, open_fds
 
 _MAX_NEWS_WAITING: Final = 1024
@@ -79,9 +74,7 @@ class Zygote:
         self._control = control
         self._begin = begin
         self._news: deque[_News] = deque()
-        self._nodes: dict[int, int] = {}  # pid -> incarnation, our children
-        self._adopted: dict[int, Survivor] = {}  # by pidfd
-        self._sessions: dict[int, int] = {}  # pid -> incarnation, the dead too
+        self._brood = Brood(begin.folder)
         self._tainted = False
         self._opened_by_modules: set[int] = set()
         self._wakeup, wakeup = socket.socketpair()
@@ -99,7 +92,7 @@ class Zygote:
             reading = select.POLLIN if len(self._news) < _MAX_NEWS_WAITING else 0
             self._poll.register(self._control, reading | (select.POLLOUT if self._news else 0))
             events = self._poll.poll()
-            self._part_from({fd for fd, _ in events if fd in self._adopted})
+            self._part_from({fd for fd, _ in events if fd in self._brood.adopted})
             for fd, event in events:
                 if fd == self._wakeup.fileno():
                     self._reap()
@@ -136,8 +129,7 @@ class Zygote:
         message = decode_order(data)
         if isinstance(message, Adopt):
             for pidfd, survivor in zip(fds, message.survivors, strict=True):
-                self._adopted[pidfd] = survivor
-                self._sessions[survivor.pid] = survivor.incarnation
+                self._brood.adopt(pidfd, survivor)
                 self._poll.register(pidfd, select.POLLIN)
         return message
 
@@ -147,9 +139,9 @@ class Zygote:
         known = has_main() if module == "__main__" else module in sys.modules
         if known or module in self._begin.leave:
             return True
-        before = open_fds()
         self._tell(Importing(module, incarnation))
         self._flush()
+        before = open_fds()
         signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
         loaded = False
         try:
@@ -178,23 +170,28 @@ class Zygote:
     def _fork(self, order: Order) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        pid = -1
+        gate, opener, pid = -1, -1, -1
         try:
             gate, opener = os.pipe()
             pid = os.fork()
             if pid == 0:
-                become_node(
-                    order, self._begin.folder, self._begin.main, gate, self._opened_by_modules
-                )
-            os.close(gate)
+                become_node(order, self._begin.folder, self._begin.main, gate, self._keep(opener))
+            self._brood.bear(pid, order.incarnation)
             pidfd = os.pidfd_open(pid)
-        except OSError as error:  # no processes, no descriptors; a node without its gate exits
-            if pid > 0:
-                self._nodes[pid] = order.incarnation
+        except OSError as error:  # no processes, no descriptors; without an opener the node exits
+            if opener >= 0:
+                os.close(opener)
             self._refuse(order.incarnation, f"cannot fork: {error}")
-            return
-        self._nodes[pid] = self._sessions[pid] = order.incarnation
-        self._tell(Forked(order.incarnation, pid), pidfd, opener)
+        else:
+            self._tell(Forked(order.incarnation, pid), pidfd, opener)
+        finally:
+            if gate >= 0:
+                os.close(gate)
+
+    def _keep(self, opener: int) -> set[int]:
+        """What modules have opened, unless the number is ours by now."""
+        ours = {opener, *(fd for news in self._news for fd in (news.pidfd, news.gate) if fd)}
+        return self._opened_by_modules - ours - self._brood.adopted.keys()
 
     # To the controller.
 
@@ -217,58 +214,17 @@ class Zygote:
                 os.close(gate)
                 os.close(pidfd)
 
-    # Deaths.
-
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wakeup.recv(4096)
-        exits: list[Exited] = []
-        while self._nodes or procfs.children(os.getpid()):
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
-            if pid == 0:
-                break
-            if pid in self._nodes:
-                exits.append(
-                    Exited(
-                        self._nodes.pop(pid),
-                        pid,
-                        status,
-                        usage.ru_utime,
-                        usage.ru_stime,
-                        usage.ru_maxrss * 1024,
-                    )
-                )
-        self._kill_strays()
-        for exited in exits:
+        for exited in self._brood.reap():
             self._tell(exited)
-        self._forget_sessions()
-
-    def _kill_strays(self) -> None:
-        """Each one killed brings its children here, and its own SIGCHLD: so we look again."""
-        living = {0, *self._nodes.values(), *(s.incarnation for s in self._adopted.values())}
-        for pid in procfs.children(os.getpid()):
-            if pid not in self._nodes:
-                whose = owner(pid, self._begin.folder, self._sessions)
-                if whose is not None and whose not in living:
-                    kill_tree(pid)
 
     def _part_from(self, pidfds: set[int]) -> None:
-        if not pidfds:
-            return
-        gone = [self._adopted.pop(pidfd) for pidfd in pidfds]
         for pidfd in pidfds:
             self._poll.unregister(pidfd)
-            os.close(pidfd)
-        kill_strays(self._begin.folder, {s.incarnation for s in gone}, self._sessions)
-        for survivor in gone:
-            self._tell(Exited(survivor.incarnation, survivor.pid, None))
-
-    def _forget_sessions(self) -> None:
-        """Only so many of the dead: the oldest have no strays left that were still unseen."""
-        if len(self._sessions) > 4096 + 2 * len(self._nodes):
-            living = {*self._nodes, *(s.pid for s in self._adopted.values())}
-            for pid in [pid for pid in self._sessions if pid not in living][:2048]:
-                del self._sessions[pid]
+        for exited in self._brood.part_from(pidfds):
+            self._tell(exited)
 
     def on_alarm(self, *_: object) -> None:
         """While a module is imported: it must not outlive the controller."""
@@ -283,38 +239,9 @@ class Zygote:
                 pass
         except (BlockingIOError, ConnectionResetError):
             pass
-        self._bury()
+        self._brood.bury()
         shutil.rmtree(self._begin.folder, ignore_errors=True)
         os._exit(0)
-
-    def _bury(self) -> None:
-        for pidfd in self._adopted:
-            send_signal(pidfd)
-        killed: set[int] = set()
-        while children := procfs.children(os.getpid()):
-            for pid in children:
-                if pid not in killed:
-                    kill_tree(pid)
-            killed.update(children)
-            self._wait_for_one(killed)
-        deadline = time.monotonic() + 1.0
-        while self._adopted and time.monotonic() < deadline:
-            if all(map(has_exited, self._adopted)):
-                dead = {survivor.incarnation for survivor in self._adopted.values()}
-                kill_strays(self._begin.folder, dead, self._sessions)
-                return
-            time.sleep(0.001)
-
-
-    def _wait_for_one(self, killed: set[int]) -> None:
-        """Reap a child, and whoever else has died: new strays may have come by that."""
-        options = 0
-        try:
-            while pid := os.waitpid(-1, options)[0]:
-                killed.discard(pid)
-                options = os.WNOHANG
-        except ChildProcessError:
-            pass
 
 
 def main() -> NoReturn:
