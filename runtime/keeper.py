@@ -29,7 +29,7 @@ from runtime.asks import Ask, Asks, ForkedNode
 from runtime.attendance import Attendance
 from runtime.errors import SpawnError
 from runtime.launcher import Launcher, last_words
-from runtime.main_module import check_guarded, find_main
+from runtime.main_module import check_guarded, current_folder, find_main
 from runtime.marks import kill_strays
 from runtime.orders import (
     MAX_SURVIVORS,
@@ -75,6 +75,7 @@ class Keeper:
         self._import_s = import_s
         self._main = find_main()
         self._leave: set[str] = set()
+        self._tainted = False  # it was we who gave the present zygote up; its asks lose no life
         self._asks = Asks()
         self._nodes: dict[int, tuple[Survivor, int]] = {}  # by incarnation; the int is its pidfd
         self._zygote: Attendance | None = None
@@ -115,7 +116,8 @@ class Keeper:
         while True:
             why, ready = await self._have_one()
             failures = 0 if ready else failures + 1
-            self._asks.survive(f"no zygote: {why}{last_words(self._folder)}")
+            if not self._tainted:
+                self._asks.survive(f"no zygote: {why}{last_words(self._folder)}")
             if failures == 2 and not self._settled.is_set():
                 self._unfit = why
                 self._settled.set()
@@ -157,6 +159,7 @@ class Keeper:
             return f"it cannot be started: {error}", False
         self._zygote = zygote = Attendance(line, self._hear, self._import_s)
         self.pid = line.pid
+        self._tainted = False
         self._brief()
         try:
             await zygote.attend()
@@ -168,7 +171,7 @@ class Keeper:
 
     def _brief(self) -> None:
         assert self._zygote is not None
-        here = os.getcwd()
+        here = current_folder()
         paths = tuple(path or here for path in sys.path)
         leave = tuple(sorted(self._leave))
         begin = Begin(self._folder, here, paths, self._main, self._preload, leave)
@@ -196,6 +199,7 @@ class Keeper:
             self._hear_refused(news)
         elif isinstance(news, Tainted):
             self._leave.add(news.module)
+            self._tainted = True
             if self._zygote is not None:
                 self._zygote.end(f"importing {news.module}: {news.why}")
         elif isinstance(news, Ready):

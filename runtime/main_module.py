@@ -53,6 +53,14 @@ def find_main() -> Main | None:
     return Main(path=os.path.abspath(path)) if path and os.path.isfile(path) else None
 
 
+def current_folder() -> str:
+    """Where we are, "/" if that was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
+
+
 def check_guarded() -> None:
     """Return, unless this process is only here to import the script: `UnguardedError`."""
     if _Load.running:

@@ -68,7 +68,10 @@ class Main(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Begin(Message, frozen=True):
-    """The zygote's own order. Modules in ``leave`` are imported by the nodes themselves."""
+    """The zygote's own order: where it stands and finds modules, as its controller does now.
+
+    Modules in ``leave`` are imported by the nodes themselves.
+    """
 
     folder: str
     cwd: str

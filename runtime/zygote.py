@@ -80,7 +80,7 @@ class Zygote:
         self._wakeup, wakeup = socket.socketpair()
         self._wakeup.setblocking(False)
         wakeup.setblocking(False)
-        signal.set_wakeup_fd(wakeup.detach(), warn_on_full_buffer=False)
+        self._waker = wakeup.detach()
         self._poll = select.poll()
         self._poll.register(self._wakeup, select.POLLIN)
 
@@ -153,7 +153,7 @@ class Zygote:
             self._refuse(incarnation, traceback.format_exc())
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            _set_signals(self)
+            self.set_signals()
         why = find_taint()
         if why:
             self._tainted = True
@@ -226,7 +226,15 @@ class Zygote:
         for exited in self._brood.part_from(pidfds):
             self._tell(exited)
 
-    def on_alarm(self, *_: object) -> None:
+    def set_signals(self) -> None:
+        """Ours again, whatever an import has made of them."""
+        for number in CHANGED_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGALRM, self._on_alarm)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+
+    def _on_alarm(self, *_: object) -> None:
         """While a module is imported: it must not outlive the controller."""
         poll = select.poll()
         poll.register(self._control, 0)
@@ -269,15 +277,8 @@ def main() -> NoReturn:
     sys.argv = [begin.main.path if begin.main else ""]
     gc.disable()
     zygote = Zygote(control, begin)
-    _set_signals(zygote)
+    zygote.set_signals()
     zygote.run()
-
-
-def _set_signals(zygote: Zygote) -> None:
-    for number in CHANGED_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGALRM, zygote.on_alarm)
 
 
 if __name__ == "__main__":

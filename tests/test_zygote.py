@@ -167,6 +167,28 @@ async def test_a_module_that_must_not_be_forked_is_left_to_the_node(
         assert state.state == "S"
 
 
+async def test_each_module_that_must_not_be_forked_costs_an_order_no_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "import zmq\ncontext = zmq.Context()\nfrom tests.zygote_nodes import rest\n"
+    for name in ("tainting_one", "tainting_two", "tainting_three"):
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    pids: set[int] = set()
+    async with open_colony() as colony:
+
+        async def see(name: str) -> None:
+            pids.add((await colony.fork(f"{name}:rest")).pid)
+
+        with trio.fail_after(8):
+            async with trio.open_nursery() as nursery:
+                for name in ("tainting_one", "tainting_two", "tainting_three"):
+                    nursery.start_soon(see, name)
+            assert {(await colony.fifo.line())["pid"] for _ in range(3)} == pids
+        assert colony.exits == []
+        assert len(colony.replaced) == 3
+
+
 async def test_a_module_that_takes_too_long_costs_only_who_wanted_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,19 +186,29 @@ def report(path: str, what: dict[str, Any]) -> None:
         fifo.write(json.dumps(what).encode() + b"\n")
 
 
+def write_module(path: str, fifo: str) -> None:
+    """One that says so when its import has begun, which then never ends."""
+    with open(path, "w") as file:
+        file.write(f"open({fifo!r}, 'w').write('{{}}\\n')\nwhile True: pass\n")
+
+
 async def controller() -> None:
     """A controller with four nodes, two with strays, one frozen; it reports, and waits to die."""
-    replaced = len(sys.argv) > 2
-    async with open_colony() as colony:
+    how = sys.argv[2]
+    async with open_colony() as colony, trio.open_nursery() as nursery:
         for start in ("rest", "start_strays", "rest"):
             await colony.fork(start)
         pids = [(await colony.fifo.line())["pid"] for _ in range(3 + len(STRAYS))]
         os.kill(pids[0], signal.SIGSTOP)
-        if replaced:
+        if how == "replaced":
             os.kill(colony.keeper.pid, signal.SIGKILL)
             await colony.replacement()
         pids += procfs.children(colony.keeper.pid)
         say = {"zygote": colony.keeper.pid, "folder": colony.folder, "pids": sorted(set(pids))}
+        if how == "importing":
+            write_module(f"{os.environ['TMPDIR']}/endless.py", colony.fifo.path)
+            nursery.start_soon(colony.fork, "rest", "endless:Actor")
+            await colony.fifo.line()
         report(sys.argv[1], say)
         await trio.sleep_forever()
 
@@ -211,19 +221,17 @@ def start_controller(short: str, *args: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-m", "tests.test_zygote_deaths", *args],
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": short},
+        env={**os.environ, "TMPDIR": short, "PYTHONPATH": short},
         stderr=subprocess.DEVNULL,
     )
 
 
-@pytest.mark.parametrize("how", [(), ("replaced",)], ids=["plain", "after-a-replacement"])
+@pytest.mark.parametrize("how", ["plain", "replaced", "importing"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
-async def test_nothing_is_left_of_a_controller_that_died(
-    number: signal.Signals, how: tuple[str, ...]
-) -> None:
+async def test_nothing_is_left_of_a_controller_that_died(number: signal.Signals, how: str) -> None:
     with short_folder() as short, watched() as left:
         fifo = Fifo(f"{short}/fifo")
-        with start_controller(short, fifo.path, *how) as process:
+        with start_controller(short, fifo.path, how) as process:
             try:
                 with trio.fail_after(8):
                     said: dict[str, Any] = await fifo.line()
@@ -241,6 +249,19 @@ async def test_nothing_is_left_of_a_controller_that_died(
             finally:
                 process.kill()
                 fifo.close()
+
+
+async def test_a_frozen_zygote_does_not_keep_the_block_from_ending() -> None:
+    with watched() as left:
+        with trio.fail_after(8):
+            async with open_colony() as colony:
+                await colony.fork("start_strays")
+                for pid in (await stray_pids(colony)).values():
+                    left.add(pid)
+                left.add(colony.keeper.pid)
+                os.kill(colony.keeper.pid, signal.SIGSTOP)
+        with trio.fail_after(1):
+            await left.all_gone()
 
 
 async def test_a_controller_that_was_stopped_judges_nobody_by_that_time() -> None:
