@@ -45,6 +45,9 @@ class Address(msgspec.Struct, frozen=True, array_like=True, eq=False):
             other.incarnation,
         )
 
+    def __ne__(self, other: object) -> bool:  # the Struct's own would compare the endpoint too
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((self.system, self.name, self.incarnation))
 

@@ -24,7 +24,6 @@ from runtime.errors import (
     ActorDeadError,
     MailboxFullError,
     RemoteError,
-    SpawnError,
     WireError,
 )
 from runtime.exchange import Slot
@@ -164,8 +163,6 @@ def _error(outbound: Outbound, answer: wire.Fail | None) -> Exception:
     kind, message = answer.kind, answer.message
     if kind == "raised":
         return RemoteError(answer.type_name, message, answer.traceback)
-    if kind == "spawn":
-        return SpawnError(message)
     if kind == "wire":
         return WireError(message)
     if kind == "full":

@@ -32,7 +32,7 @@ import trio
 from runtime import envelope as wire
 from runtime.codec import Part, weigh
 from runtime.credit import Fate
-from runtime.errors import SpawnError, WireError
+from runtime.errors import WireError
 from runtime.exits import ExitReason
 from runtime.reading import Seat
 
@@ -316,6 +316,8 @@ class Cell(Seat):
             inbound, part = mailbox.popleft()
             message = part[0]
             self._bytes -= weigh(part)
+            if exchange.hold_until:
+                await exchange.let_everything_in()
             signature = self.handlers.get(message.handler)
             if signature is None:
                 why = f"{self.address.name} has no handler {message.handler[:100]!r}"
@@ -382,7 +384,7 @@ class Cell(Seat):
         self._handler = signature.name
         self._handler_since = time.monotonic()
         if self.page is not None:
-            self.page.begin(signature.name, self._handler_since)
+            self.page.begin(signature.label, self._handler_since)
         if watched:
             if exchange.reading.notices:
                 exchange.running = call
@@ -413,10 +415,9 @@ class Cell(Seat):
             self.exchange.fail(inbound, part, "cancelled", "the handler was cancelled", Fate.FAILED)
             raise raised
         if isinstance(raised, Exception) and type(part[0]) is wire.Ask:
-            kind = "spawn" if isinstance(raised, SpawnError) else "raised"
             text = "".join(traceback.format_exception(raised))
             self.exchange.fail(
-                inbound, part, kind, why, Fate.FAILED, type_name=name, traceback=text
+                inbound, part, "raised", why, Fate.FAILED, type_name=name, traceback=text
             )
             return
         self.exchange.fail(inbound, part, "raised", why, Fate.FAILED, type_name=name)

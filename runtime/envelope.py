@@ -85,7 +85,7 @@ class Reply(Envelope, frozen=True, tag=4):
 
 
 class Fail(Envelope, frozen=True, tag=5):
-    """An ask that ended without a result; ``kind`` is one of `runtime.failures`."""
+    """An ask that ended without a result; ``kind`` is one of those in `runtime.calls`."""
 
     pair: int
     id: int
@@ -178,15 +178,20 @@ class StartFailed(Envelope, frozen=True, tag=34):
 
 
 class Exiting(Envelope, frozen=True, tag=35):
-    """The node's last word: why it ends."""
+    """The last word of a cell: why it ends. ``incarnation`` 0: the node's own, and the node's."""
 
     reason: ExitReason
+    incarnation: int = 0
 
 
 class Stop(Envelope, frozen=True, tag=36):
-    """End, politely: finish the current handler, run ``on_stop``, leave."""
+    """End, politely: finish the current handler, run ``on_stop``, leave.
 
-    why: str
+    ``incarnation``: which cell; 0 for the node itself. ``force``: interrupt its handler now.
+    """
+
+    incarnation: int = 0
+    force: bool = False
 
 
 class Beat(Envelope, frozen=True, tag=37):

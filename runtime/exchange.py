@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 REPORT_S = 0.1
 """What has been handled is reported after this long at the latest."""
 DEAD_LETTERS = 1000
+HOLD_S = 0.02
 
 Control = Callable[[Peer, Any, memoryview], None]
 
@@ -70,6 +71,7 @@ class DeadLetter:
 class Exchange:
     """The messages of one process.
 
+    ``controller``: the endpoint of the controller's process, where this is another one.
     ``clock_offset``: what to subtract from trio's clock to get CLOCK_MONOTONIC.
     ``simple``: read by a task of its own rather than by leader and followers.
     """
@@ -81,6 +83,7 @@ class Exchange:
         *,
         boot_id: str,
         clock_offset: float = 0.0,
+        controller: str = "",
         simple: bool = False,
     ) -> None:
         self.address = address
@@ -97,22 +100,26 @@ class Exchange:
         self.running: Any = None  # the call whose handler is in its first step
         self.tells = 0  # since the last checkpoint of a telling loop, which was
         self.breathed_at = 0.0
+        self.hold_until = 0.0  # no handler starts before this instant
         self._hello = wire.Hello(address, boot_id, wire.VERSION)
         self._callers: dict[int, Peer] = {}  # by incarnation
         self._posted: list[Peer] = []
         self._unlisted: list[Inbound] = []
         self._unreported = trio.Event()
         self._last_id = 0
+        self.nursery: trio.Nursery | None = None  # for local cells
         self.here = Peer(transport.endpoint)
+        self.controller = self.peer(controller) if controller else self.here
         self.reading: Reading = (
             Reader(transport, self.drain, self.flush)
             if simple
-            else Leader(transport, self.drain, self.flush, self._suspended)
+            else Leader(transport, self.drain, self.flush, self._suspended, self.stalled)
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Read, and report what has been handled, until cancelled."""
         async with trio.open_nursery() as nursery:
+            self.nursery = nursery
             nursery.start_soon(self.reading.run)
             task_status.started()
             while True:
@@ -145,7 +152,7 @@ class Exchange:
     def _greet(self, peer: Peer) -> None:
         self.transport.connect(peer.endpoint)
         peer.connected = True
-        peer.batch.add(self._hello)
+        self.post(peer, self._hello)
         self.linked(peer)
 
     def post(self, peer: Peer, envelope: Any, now: bool = False) -> None:
@@ -319,6 +326,20 @@ class Exchange:
         wire.Cancel: _cancelled,
         wire.Hello: _greeted,
     }
+
+    def stalled(self) -> None:
+        """This process stood still: what waits on the wire is to be read before anything starts.
+
+        A message and the cancel that followed it may reach us apart, for ZMQ's own thread
+        stood still as well.
+        """
+        self.hold_until = trio.current_time() + HOLD_S
+
+    async def let_everything_in(self) -> None:
+        """Wait until all that arrived while this process stood still has been routed."""
+        await trio.sleep_until(self.hold_until)
+        self.drain()
+        self.hold_until = 0.0
 
     # -- what becomes of messages
 

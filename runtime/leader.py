@@ -23,6 +23,8 @@ Invariants
 Source: D. Schmidt et al., "Leader/Followers" (POSA 2); ``trio.abc.Instrument``.
 """
 
+import math
+import time
 from collections.abc import Callable
 
 import trio
@@ -30,6 +32,8 @@ import trio
 from runtime.reading import Seat
 from runtime.transport import Transport
 
+STALL_S = 0.25
+"""A wait that lasts this much longer than it was meant to: the process stood still."""
 VACANT_TICKS = 8
 """So many busy ticks may end without a leader before one is named."""
 
@@ -37,7 +41,8 @@ VACANT_TICKS = 8
 class Leader(trio.abc.Instrument):
     """Shares one inbox among the tasks that wait for it.
 
-    ``suspended`` is called after every task step.
+    ``suspended`` is called after every task step; ``stalled``
+    when the process seems to have stood still.
     """
 
     notices = True
@@ -48,11 +53,14 @@ class Leader(trio.abc.Instrument):
         drain: Callable[[], None],
         flush: Callable[[], bool],
         suspended: Callable[[], None],
+        stalled: Callable[[], None],
     ) -> None:
         self._transport = transport
         self._drain = drain
         self._flush = flush
         self._suspended = suspended
+        self._stalled = stalled
+        self._awake_by = math.inf
         self._leader: Seat | None = None
         self._followers: dict[Seat, None] = {}
         self._vacant = 0
@@ -124,6 +132,11 @@ class Leader(trio.abc.Instrument):
             self._vacant += 1
             if timeout > 0 or self._vacant >= VACANT_TICKS:
                 self._token.run_sync_soon(self._name_leader, idempotent=True)
+        self._awake_by = time.monotonic() + timeout + STALL_S
+
+    def after_io_wait(self, timeout: float) -> None:
+        if time.monotonic() > self._awake_by:
+            self._stalled()
 
     def _name_leader(self) -> None:
         self._vacant = 0

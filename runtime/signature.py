@@ -35,36 +35,27 @@ _NO_BUFFERS: tuple[Buffer, ...] = ()
 _NO_POSITIONS: tuple[int, ...] = ()
 
 
-class Signature:
-    """One handler's name, parameters and codecs."""
+class Parameters:
+    """What a function takes, as it travels: a handler's arguments, or a constructor's."""
 
     __slots__ = (
         "_arguments",
         "_buffer_kinds",
         "_plain",
-        "_result",
         "_signature",
         "arity",
         "function",
-        "name",
+        "hints",
         "parameters",
         "qualified",
-        "reentrant",
-        "returns",
         "run",
-        "streams",
     )
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.name = function.__name__
         self.qualified = function.__qualname__
-        self.streams = inspect.isasyncgenfunction(function)
-        self.reentrant = bool(getattr(function, "__reentrant__", False))
-        if not self.streams and not inspect.iscoroutinefunction(function):
-            raise TypeError(f"{self.qualified} is no handler: it is not an async def")
         signature = inspect.signature(function)
-        _first, *rest = signature.parameters.values()
+        _self, *rest = signature.parameters.values()
         for parameter in rest:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise TypeError(f"{self.qualified}: *{parameter.name} cannot travel; name it")
@@ -74,18 +65,14 @@ class Signature:
         keywords = [p.name for p in rest if p.kind is p.KEYWORD_ONLY]
         self._plain = -1 if keywords else self.arity
         self.run = _with_keywords(function, keywords) if keywords else function
-        hints = get_type_hints(function)
-        types_ = [hints.get(name, Any) for name in self.parameters]
+        self.hints = get_type_hints(function)
+        types_ = [self.hints.get(name, Any) for name in self.parameters]
         for name, hint in zip(self.parameters, types_, strict=True):
             self._decoder(hint, name)
         self._arguments: msgspec.msgpack.Decoder[tuple[Any, ...]] = msgspec.msgpack.Decoder(
             tuple[tuple(types_)] if types_ else tuple[()]  # type: ignore[misc]
         )
         self._buffer_kinds = [_buffer_kind(hint) for hint in types_]
-        self.returns = hints.get("return", Any)
-        if self.streams:
-            self.returns = next(iter(get_args(self.returns)), Any)
-        self._result = self._decoder(self.returns, "return")
 
     def _decoder(self, hint: Any, name: str) -> "msgspec.msgpack.Decoder[Any]":
         try:
@@ -105,9 +92,11 @@ class Signature:
         return tuple(bound.arguments[name] for name in self.parameters)
 
     def encode(
-        self, args: tuple[Any, ...], into: bytearray
+        self, args: tuple[Any, ...], into: bytearray, whole: bool = False
     ) -> tuple[Sequence[int], Sequence[Buffer]]:
         """Append the array of complete arguments; return what is to travel beside it.
+
+        ``whole``: nothing is to travel beside it.
 
         Raises:
             TypeError: an argument cannot travel; ``into`` is as before.
@@ -117,7 +106,7 @@ class Signature:
         positions: Sequence[int] = _NO_POSITIONS
         buffers: Sequence[Buffer] = _NO_BUFFERS
         for arg in args:
-            if type(arg) in _BUFFERS and len(arg) >= OWN_FRAME_BYTES:
+            if type(arg) in _BUFFERS and len(arg) >= OWN_FRAME_BYTES and not whole:
                 args, positions, buffers = _set_apart(args)
                 break
         try:
@@ -174,6 +163,25 @@ class Signature:
         for number, name in enumerate(self.parameters):
             message = message.replace(f"`$[{number}]", f"`{name}")
         return message
+
+
+class Signature(Parameters):
+    """One handler's name, parameters and result."""
+
+    __slots__ = ("_result", "label", "name", "reentrant", "returns", "streams")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.streams = inspect.isasyncgenfunction(function)
+        if not self.streams and not inspect.iscoroutinefunction(function):
+            raise TypeError(f"{function.__qualname__} is no handler: it is not an async def")
+        super().__init__(function)
+        self.name = function.__name__
+        self.label = self.name.encode()
+        self.reentrant = bool(getattr(function, "__reentrant__", False))
+        self.returns = self.hints.get("return", Any)
+        if self.streams:
+            self.returns = next(iter(get_args(self.returns)), Any)
+        self._result = self._decoder(self.returns, "return")
 
     def encode_result(self, result: Any) -> tuple[bytes, Sequence[int], Sequence[Buffer]]:
         """A result as (payload, positions, buffers).

@@ -19,7 +19,7 @@ Source: zmq_getsockopt(3), ZMQ_FD; zmq_setsockopt(3), ZMQ_IMMEDIATE, ZMQ_ROUTER_
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -30,6 +30,7 @@ from runtime.transport import Message
 
 ZERO_COPY_BYTES = 256 * 1024
 RECONNECT_MS = 2
+FAREWELL_MS = 200
 MAX_PATH_BYTES = 107
 
 
@@ -45,6 +46,10 @@ class ZmqTransport:
         self.endpoint = endpoint
         self._nursery = nursery
         self._identity = b"R" + incarnation.to_bytes(8, "big")
+        self._fd = -1
+        self._closed = False
+        self._peers: dict[str, zmq.Socket[bytes]] = {}
+        self._backlogs: dict[str, deque[Sequence[Buffer]]] = {}
         self._context: zmq.Context[Any] = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, self._context.get(zmq.SOCKET_LIMIT))
         self._router = self._socket(zmq.ROUTER)
@@ -54,12 +59,9 @@ class ZmqTransport:
         except zmq.ZMQError:
             self.close()
             raise
-        self._fd: int = self._router.get(zmq.FD)
-        self._get = self._router.get
+        self._fd = _int(self._router.get(zmq.FD))
+        self._get: Callable[[int], int] = self._router.get  # type: ignore[assignment]
         self._recv = self._router.recv
-        self._peers: dict[str, zmq.Socket[bytes]] = {}
-        self._backlogs: dict[str, deque[Sequence[Buffer]]] = {}
-        self._closed = False
 
     def _socket(self, kind: int) -> "zmq.Socket[bytes]":
         socket: zmq.Socket[bytes] = self._context.socket(kind)
@@ -89,7 +91,7 @@ class ZmqTransport:
         if socket is None:
             return
         if self._backlogs.pop(endpoint, None) is not None:
-            trio.lowlevel.notify_closing(socket.get(zmq.FD))
+            trio.lowlevel.notify_closing(_int(socket.get(zmq.FD)))
         socket.close()
 
     def send(self, endpoint: str, frames: Sequence[Buffer]) -> bool:
@@ -104,13 +106,13 @@ class ZmqTransport:
         return False
 
     async def _work_off(self, endpoint: str, socket: "zmq.Socket[bytes]") -> None:
-        fd = socket.get(zmq.FD)
+        fd = _int(socket.get(zmq.FD))
         backlog = self._backlogs[endpoint]
         try:
             while backlog and not socket.closed:
-                if socket.get(zmq.EVENTS) & zmq.POLLOUT and _offer(socket, backlog[0]):
+                if _int(socket.get(zmq.EVENTS)) & zmq.POLLOUT and _offer(socket, backlog[0]):
                     backlog.popleft()
-                elif not socket.get(zmq.EVENTS) & zmq.POLLOUT:
+                elif not _int(socket.get(zmq.EVENTS)) & zmq.POLLOUT:
                     await trio.lowlevel.wait_readable(fd)
         except trio.ClosedResourceError:
             pass  # disconnected: what is left is the senders' undelivered
@@ -146,17 +148,31 @@ class ZmqTransport:
     def interrupt(self) -> None:
         trio.lowlevel.notify_closing(self._fd)
 
-    def close(self) -> None:
-        """Close every socket and the context. Nothing lingers."""
-        if getattr(self, "_closed", False):
+    def close(self, farewell: str = "") -> None:
+        """Close every socket and the context.
+
+        Nothing lingers, but what ``farewell`` was last sent has `FAREWELL_MS` to leave.
+        """
+        if self._closed:
             return
         self._closed = True
-        if hasattr(self, "_fd"):
+        last = self._peers.pop(farewell, None)
+        if last is not None:
+            last.set(zmq.LINGER, FAREWELL_MS)
+            if self._backlogs.pop(farewell, None) is not None:
+                trio.lowlevel.notify_closing(_int(last.get(zmq.FD)))
+            last.close()
+        for endpoint in list(self._peers):
+            self.disconnect(endpoint)
+        if self._fd >= 0:
             trio.lowlevel.notify_closing(self._fd)
-            for endpoint in list(self._peers):
-                self.disconnect(endpoint)
         self._router.close()
-        self._context.destroy(linger=0)
+        self._context.term()
+
+
+def _int(option: int | bytes) -> int:
+    assert isinstance(option, int)
+    return option
 
 
 def _offer(socket: "zmq.Socket[bytes]", frames: Sequence[Buffer]) -> bool:

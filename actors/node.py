@@ -1,0 +1,36 @@
+"""The compute node: an actor that keeps a stopwatch and can start nodes under itself."""
+
+import trio
+
+from actors.actor import Actor, reentrant
+from actors.ref import ActorRef
+from actors.stopwatch import Stopwatch
+
+
+class ComputeNode(Actor):
+    """One node of the shell's tree. Its verbs are its handlers."""
+
+    def __init__(self) -> None:
+        self._stopwatch = Stopwatch()
+
+    async def start(self) -> None:
+        """Start the timer, or restart its present stretch."""
+        self._stopwatch.start(trio.current_time())
+
+    async def stop(self) -> None:
+        """Stop the timer and add the stretch to the total."""
+        self._stopwatch.stop(trio.current_time())
+
+    async def time(self) -> int:
+        """The total in whole milliseconds, with the stretch that runs."""
+        return int(self._stopwatch.elapsed_s(trio.current_time()) * 1000)
+
+    @reentrant
+    async def ping(self) -> bool:
+        """Answer."""
+        return True
+
+    @reentrant
+    async def create(self, name: str, start_s: float) -> ActorRef["ComputeNode"]:
+        """Start another node under this one."""
+        return await self.spawn(ComputeNode, name=name, start_s=start_s)

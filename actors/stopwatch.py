@@ -1,0 +1,30 @@
+"""A stopwatch: what a compute node computes until it is given something better.
+
+Invariants
+----------
+* The total is the sum of the stretches from each start to the next stop, plus the stretch
+  that runs now.
+* Starting a running timer restarts the present stretch; stopping a stopped one adds nothing.
+* Time is an argument, in seconds on any clock that does not jump.
+"""
+
+
+class Stopwatch:
+    """The time that has run between starts and stops."""
+
+    def __init__(self) -> None:
+        self._total_s = 0.0
+        self._since: float | None = None
+
+    def start(self, now: float) -> None:
+        """Begin a stretch at ``now``."""
+        self._since = now
+
+    def stop(self, now: float) -> None:
+        """End the stretch, if one runs."""
+        self._total_s = self.elapsed_s(now)
+        self._since = None
+
+    def elapsed_s(self, now: float) -> float:
+        """The total, with the stretch that runs."""
+        return self._total_s + (now - self._since if self._since is not None else 0.0)
