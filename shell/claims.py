@@ -67,6 +67,11 @@ class Claims:
         """One of the earlier users of ``id``."""
         return turn_before(self._sharers.get(id, {}), seq)
 
+    def waiting_sharer_before(self, id: int, seq: int) -> Ticket | None:
+        """One of the earlier users of ``id`` that have not started."""
+        sharers = self._sharers.get(id, {})
+        return turn_before({turn: each for turn, each in sharers.items() if not each.ready}, seq)
+
     def _drop(self, turns: dict[int, Turns], id: int, seq: int) -> None:
         tickets = turns[id]
         del tickets[seq]

@@ -1,7 +1,8 @@
-"""Where nodes are, and where they will be when all creates are answered.
+"""Where nodes are, and where they will be when all earlier lines are answered.
 
-Unanswered creates are taken to succeed. Each new one gets its parent from the topology,
-which is shown the places of all earlier lines, answered or not.
+Unanswered creates are taken to succeed, unanswered removes to take all that is expected
+below. Each new create gets its parent from the topology, which is shown the places that
+are expected when its line comes.
 
 Invariants
 ----------
@@ -15,7 +16,8 @@ Invariants
 from collections.abc import Iterable
 
 from actors.topology import Topology
-from shell.commands import Create
+from shell.claims import Turns
+from shell.commands import Create, Remove
 from shell.ticket import Ticket
 
 
@@ -24,44 +26,55 @@ class Forecast:
 
     def __init__(self, topology: Topology, places: Iterable[tuple[int, int]]) -> None:
         self._topology = topology
+        self.computed = topology.parent(0, 1, ()) != 1  # from the places, not as wanted
         self._settled: dict[int, int] = dict(places)
         self._ranks: dict[int, int] = {id: n for n, id in enumerate(self._settled, 1)}
         self._expected: dict[int, int] = dict(self._settled)  # in order of lines
-        self._creates: dict[int, Ticket] = {}
+        self._creates: Turns = {}
+        self._removes: Turns = {}
         self.last_rank = len(self._ranks)
 
     def rank(self, id: int) -> int | None:
         """The number of the line that created ``id``; None: not settled."""
         return self._ranks.get(id)
 
-    def add(self, ticket: Ticket) -> int | None:
+    def add(self, create: Ticket) -> int | None:
         """Place a create; return the parent it will use as far as can be told."""
-        self._creates[ticket.seq] = ticket
-        return self._place(ticket)
+        self._creates[create.seq] = create
+        return self._place(create)
+
+    def add_remove(self, remove: Ticket) -> set[int]:
+        """Expect a subtree to go; return all ids that it may have."""
+        self._removes[remove.seq] = remove
+        self._expect_without(remove)
+        return self.subtree(remove)
 
     def settle(self, ticket: Ticket, *, grown: bool) -> None:
-        """A create was answered; if it has not ``grown``, call `later_creates`."""
+        """A create was answered; if it has not ``grown``, call `place_anew`."""
         del self._creates[ticket.seq]
         command = ticket.command
         if grown and isinstance(command, Create) and ticket.parent is not None:
             self._settled[command.id] = ticket.parent
             self._ranks[command.id] = ticket.seq
 
-    def forget(self, ids: Iterable[int]) -> None:
-        """These nodes are gone; call `later_creates`."""
-        for id in ids:
-            if self._settled.pop(id, None) is not None:
-                del self._ranks[id]
+    def settle_remove(self, ticket: Ticket, *, gone: bool) -> None:
+        """A remove was answered; if its nodes are ``gone``, call `place_anew`."""
+        del self._removes[ticket.seq]
+        if gone and isinstance(ticket.command, Remove):
+            for id in _below(ticket.command.id, _children(self._settled)):
+                self._settled.pop(id, None)
+                self._ranks.pop(id, None)
 
     def place_anew(self, seq: int) -> list[tuple[Ticket, int | None]]:
         """Place the creates after ``seq`` that have not started; return them as `add` does."""
         turns: list[tuple[int, int]] = [(rank, id) for id, rank in self._ranks.items()]
-        turns += ((turn, -1) for turn in self._creates)
+        turns += ((turn, -1) for turn in (*self._creates, *self._removes))
         self._expected.clear()
         placed: list[tuple[Ticket, int | None]] = []
         for turn, id in sorted(turns):
-            create = self._creates.get(turn)
-            if create is None:
+            if turn in self._removes:
+                self._expect_without(self._removes[turn])
+            elif (create := self._creates.get(turn)) is None:
                 self._expected[id] = self._settled[id]
             elif create.ready or turn < seq:
                 self._expect(create)
@@ -69,35 +82,52 @@ class Forecast:
                 placed.append((create, self._place(create)))
         return placed
 
-    def subtree(self, id: int, seq: int) -> set[int]:
-        """``id`` and all that is, or may be, below it when turn ``seq`` comes."""
-        children: dict[int, list[int]] = {}
-        for child, parent in self._settled.items():
-            children.setdefault(parent, []).append(child)
+    def subtree(self, remove: Ticket) -> set[int]:
+        """The id and all that is, or may be, below it when the turn comes."""
+        assert isinstance(remove.command, Remove)
+        children = _children(self._settled)
         for create in self._creates.values():
-            if create.seq < seq and create.shared is not None and create.owned:
+            if create.seq < remove.seq and create.shared is not None and create.owned:
                 children.setdefault(create.shared, []).extend(create.owned)
-        found = {id}
-        ahead = [id]
-        while ahead:
-            for child in children.get(ahead.pop(), ()):
-                if child not in found:
-                    found.add(child)
-                    ahead.append(child)
-        return found
+        return _below(remove.command.id, children)
 
     def _place(self, ticket: Ticket) -> int | None:
         command = ticket.command
         assert isinstance(command, Create)
-        if command.id in self._expected:
-            # The id may be free by then. A parent that was named will be the same.
-            ticket.parent = None
-            return command.parent
-        places = list(self._expected.items())
-        ticket.parent = self._topology.parent(command.id, command.parent, places)
+        taken = command.id in self._expected
+        places = self._without(command.id) if taken else list(self._expected.items())
+        parent = self._topology.parent(command.id, command.parent, places)
+        ticket.parent = None if taken else parent
         self._expect(ticket)
-        return ticket.parent
+        return parent
+
+    def _without(self, id: int) -> list[tuple[int, int]]:
+        """The places as they will be if who holds ``id`` goes, with all below it."""
+        gone = _below(id, _children(self._expected))
+        return [place for place in self._expected.items() if place[0] not in gone]
+
+    def _expect_without(self, remove: Ticket) -> None:
+        if isinstance(remove.command, Remove) and remove.command.id in self._expected:
+            self._expected = dict(self._without(remove.command.id))
 
     def _expect(self, ticket: Ticket) -> None:
         if ticket.parent is not None and isinstance(ticket.command, Create):
             self._expected[ticket.command.id] = ticket.parent
+
+
+def _children(parents: dict[int, int]) -> dict[int, list[int]]:
+    children: dict[int, list[int]] = {}
+    for child, parent in parents.items():
+        children.setdefault(parent, []).append(child)
+    return children
+
+
+def _below(id: int, children: dict[int, list[int]]) -> set[int]:
+    found = {id}
+    ahead = [id]
+    while ahead:
+        for child in children.get(ahead.pop(), ()):
+            if child not in found:
+                found.add(child)
+                ahead.append(child)
+    return found

@@ -114,7 +114,7 @@ class Order:
             self._share_parent(ticket, self._forecast.add(ticket))
         elif isinstance(command, Remove):
             self._mutators[seq] = self._removes[seq] = ticket
-            self._claims.own(ticket, self._forecast.subtree(command.id, seq))
+            self._claims.own(ticket, self._forecast.add_remove(ticket))
         elif isinstance(command, Kill):
             self._mutators[seq] = ticket
             self._claims.own(ticket, {command.id})
@@ -172,13 +172,21 @@ class Order:
             return turn_before(self._mutators, seq)
         if isinstance(command, _MUTATORS) and (found := turn_before(self._observers, seq)):
             return found
+        # Whether an earlier remove finds its node may decide about a computed parent.
+        computed = isinstance(command, Create) and self._forecast.computed
+        if computed and (found := turn_before(self._removes, seq)):
+            return found
         if ticket.shared is not None and (found := claims.owner_before(ticket.shared, seq)):
             return found
         for id in ticket.owned or ():
             if found := claims.owner_before(id, seq):
                 return found
-            # A create of an id that is in use fails, whatever its users are told.
-            if not isinstance(command, Create) and (found := claims.sharer_before(id, seq)):
+            if isinstance(command, Create):
+                # Users that have started will not see this node: there was another one.
+                found = claims.waiting_sharer_before(id, seq)
+            else:
+                found = claims.sharer_before(id, seq)
+            if found:
                 return found
         return None
 
@@ -191,8 +199,8 @@ class Order:
             self._forecast.settle(ticket, grown=done)
             if not done:
                 self._expect_anew(ticket.seq)
-        elif isinstance(command, Remove) and done:
-            self._forecast.forget(ticket.owned or ())
+        elif isinstance(command, Remove):
+            self._forecast.settle_remove(ticket, gone=done)
             self._expect_anew(ticket.seq)
 
     def _expect_anew(self, seq: int) -> None:
@@ -200,8 +208,8 @@ class Order:
         for create, parent in self._forecast.place_anew(seq):
             self._share_parent(create, parent)
         for remove in self._removes.values():
-            if isinstance(remove.command, Remove):
-                self._claims.own(remove, self._forecast.subtree(remove.command.id, remove.seq))
+            # Never less than before: somebody may be parked on it for an id.
+            self._claims.own(remove, self._forecast.subtree(remove) | (remove.owned or set()))
 
     def _share_parent(self, create: Ticket, parent: int | None) -> None:
         if parent is None or parent == CONTROLLER:

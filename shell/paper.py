@@ -66,6 +66,8 @@ class Paper:
             self._written.set()
 
     def notice(self, text: str) -> None:
+        if self._closed:
+            return
         if self._notices + self._taken_notices >= MAX_NOTICES:
             self._uncounted += 1
             return
@@ -77,13 +79,18 @@ class Paper:
             await self._taken.wait()
 
     @property
-    def full(self) -> bool:
-        """Whether `room` would wait."""
-        return self._chars >= FULL_BYTES
+    def empty(self) -> bool:
+        """Whether there is nothing to take."""
+        return not self._parts and not self._uncounted
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is kept."""
+        return self._closed
 
     async def written(self) -> None:
         """There is something to take, or nothing will ever come."""
-        while not self._parts and not self._closed:
+        while self.empty and not self._closed:
             self._written = trio.Event()
             await self._written.wait()
 
@@ -100,7 +107,9 @@ class Paper:
         return text
 
     def close(self) -> None:
-        """Nothing more is kept: what was not taken by now may still be."""
+        """Nobody will take anything: what is kept is dropped, and all that comes."""
         self._closed = True
+        self._parts.clear()
+        self._chars = self._uncounted = 0
         self._written.set()
         self._taken.set()

@@ -1,0 +1,46 @@
+"""``regrow``: the shell on stdin and stdout.
+
+The only place where the shell meets the real system. stdout holds answers and notices
+and nothing else; diagnostics go to stderr.
+"""
+
+import logging
+import os
+import sys
+
+import trio
+
+from shell.forest import open_forest
+from shell.options import parse_options
+from shell.process import Process
+
+
+def main() -> int:
+    """Run the shell to its end; returns the exit status (2 for wrong usage)."""
+    options = parse_options()
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="regrow: %(message)s")
+    _fill_descriptors()
+    input_fd = 0
+    if options.script is not None:
+        try:
+            input_fd = os.open(options.script, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            print(f"regrow: {options.script}: {error.strerror}", file=sys.stderr)
+            return 2
+    try:
+        return trio.run(Process(options, open_forest, input_fd, 1).run)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fill_descriptors() -> None:
+    """Put /dev/null where 0, 1 or 2 is closed, so that no socket of ours gets its number."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

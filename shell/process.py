@@ -1,0 +1,111 @@
+"""The process around one session.
+
+Opens the tree, connects two descriptors, turns signals into the end, closes the tree,
+and only then prints the last answer: ``Ok`` means that nothing is left behind.
+
+Invariants
+----------
+* Status 0; 1 if ``--script`` and any answer was an error, or if the tree did not open;
+  128 + n after signal n.
+* After SIGINT, SIGTERM or SIGHUP nothing is waited for but the tree's end, and there is no
+  last answer. A SIGHUP that was ignored when we started (nohup) stays ignored.
+* The tree is open exactly while the session runs, and its end is waited for on every way
+  out. Somebody who does not read our output holds up nothing but the last answers.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+import trio
+
+from actors.topology import topology
+from runtime.errors import ActorError
+from shell.answers import one_line
+from shell.dialects import DIALECTS
+from shell.options import Options
+from shell.paper import Paper
+from shell.session import Ended, Session
+from shell.stdio import Input, Output
+from shell.tree import Tree
+
+Opener = Callable[[Options], AbstractAsyncContextManager[Tree]]
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FLUSH_S: Final = 1.0  # after a signal, for a reader that stands still
+
+log: Final = logging.getLogger("regrow.shell")
+
+
+class Process:
+    """One session on ``input_fd`` and ``output_fd``; `run` it once."""
+
+    def __init__(self, options: Options, opener: Opener, input_fd: int, output_fd: int) -> None:
+        self._options = options
+        self._opener = opener
+        self._input_fd = input_fd
+        self._words = DIALECTS[options.dialect]()
+        self._paper = Paper(self._words.more_notices)
+        self._output = Output(output_fd, self._paper)
+        self._talk = trio.CancelScope()
+        self._signal: int | None = None
+
+    async def run(self) -> int:
+        """Talk until the end; returns the exit status."""
+        wanted = [each for each in SIGNALS if not _ignored(each)]
+        status = 1
+        with trio.open_signal_receiver(*wanted) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._stop_at_signal, signals)
+                with self._talk:
+                    status = await self._converse()
+                nursery.cancel_scope.cancel()
+        if self._signal is None:
+            return status
+        with trio.move_on_after(FLUSH_S):
+            await self._output.flush()
+        return 128 + self._signal
+
+    async def _converse(self) -> int:
+        try:
+            async with self._opener(self._options) as tree:
+                session, ended = await self._session(tree)
+        except (ActorError, OSError) as error:
+            log.error("%s", one_line(str(error) or type(error).__name__))
+            return 1
+        self._paper.write(session.farewell(ended))
+        await self._output.flush()
+        return int(self._options.script is not None and session.errors > 0)
+
+    async def _session(self, tree: Tree) -> tuple[Session, Ended]:
+        session = Session(
+            tree,
+            topology(self._options.topology),
+            self._paper,
+            dialect=self._words,
+            ordered=not self._options.unordered and not os.isatty(self._input_fd),
+            deadline_s=self._options.deadline_s,
+        )
+        printing = trio.CancelScope()
+
+        async def print_answers() -> None:
+            with printing:
+                await self._output.run(broken=session.hang_up)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(print_answers)
+            ended = await session.run(Input(self._input_fd))
+            printing.cancel()
+        return session, ended
+
+    async def _stop_at_signal(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            self._signal = self._signal or number
+            self._talk.cancel()
+
+
+def _ignored(number: signal.Signals) -> bool:
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
