@@ -182,7 +182,7 @@ class Controller(Registrar, Actor):
             self._tasks.start_soon(self._await_end, record)
             await record.settled.wait()
         if patience.cancelled_caught:
-            why = f"{record.name} did not start within {spec.start_s:g} s"
+            why = f"node {record.name} did not start within {spec.start_s:g} s"
             return Refusal(kind="spawn", message=why)
         if record.failure:
             return Refusal(kind="spawn", message=record.failure)

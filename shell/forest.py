@@ -1,0 +1,143 @@
+"""The shell's tree, on the actor system.
+
+Shell ids are names, -1 is the controller. A node under another one is started by that one:
+it is asked to, like any actor would be.
+
+Invariants
+----------
+* Nothing is kept here: what is known is asked of the controller at the moment it is wanted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+import trio
+
+from actors import heartbeat
+from actors.controller import Happened
+from actors.node import ComputeNode
+from actors.ref import ActorRef, ref_to
+from actors.system import System, open_system
+from runtime.address import CONTROLLER
+from runtime.errors import RemoteError, SpawnError
+from shell.commands import CONTROLLER as ROOT
+from shell.options import Options
+from shell.tree import NodeState, Place, UnknownVerb
+
+VERBS: Final = {
+    "start": ComputeNode.start,
+    "stop": ComputeNode.stop,
+    "time": ComputeNode.time,
+}
+_CHANGES: Final[dict[str, Callable[[int, float], heartbeat.Change]]] = {
+    "started": heartbeat.Created,
+    "silent": heartbeat.Silenced,
+    "heard": heartbeat.Heard,
+    "died": heartbeat.Died,
+    "removed": heartbeat.Forgotten,
+}
+
+
+class Forest:
+    """A `shell.tree.Tree`."""
+
+    def __init__(self, system: System, start_s: float) -> None:
+        self.controller_pid = os.getpid()
+        self._system = system
+        self._controller = system.controller
+        self._start_s = start_s
+
+    def state(self, id: int) -> NodeState | None:
+        if id == ROOT:
+            return NodeState.OK
+        name = str(id)
+        if name not in self._controller.places:
+            return None
+        return NodeState(self._controller.places.place(name).state.value)
+
+    def places(self) -> list[Place]:
+        return [self.place(int(name)) for name in self._controller.places.names() if _is_id(name)]
+
+    def place(self, id: int) -> Place:
+        name = str(id)
+        if name not in self._controller.places:
+            raise KeyError(id)
+        row = self._controller.row(name)
+        return Place(id, _id(row.parent), row.pid, NodeState(row.state), _id(row.guardian))
+
+    def endpoint(self, id: int) -> str:
+        return self._controller.row(str(id)).endpoint
+
+    async def create(self, id: int, parent: int) -> int:
+        name = str(id)
+        with trio.move_on_after(self._start_s):
+            if parent == ROOT:
+                await self._system.spawn(ComputeNode, name=name, start_s=self._start_s)
+            else:
+                await self._create_under(self._ref(parent), name)
+            return self._controller.row(name).pid
+        raise SpawnError(f"node {id} did not start within {self._start_s:g} s")
+
+    async def _create_under(self, parent: ActorRef[ComputeNode], name: str) -> None:
+        try:
+            await parent.ask(ComputeNode.create, name, self._start_s)
+        except RemoteError as error:
+            if error.type_name == "SpawnError":
+                raise SpawnError(error.message) from error
+            raise
+
+    async def execute(self, id: int, verb: str, arguments: Sequence[str]) -> object:
+        handler = VERBS.get(verb)
+        if handler is None:
+            raise UnknownVerb(verb)
+        return await self._ref(id).ask(handler)
+
+    async def ping(self, id: int) -> bool:
+        return await self._ref(id).ask(ComputeNode.ping)
+
+    async def remove(self, id: int) -> bool:
+        await self._ref(id).stop()
+        return True
+
+    async def kill(self, id: int) -> None:
+        await self._ref(id).kill()
+
+    async def beat(self, period_s: float) -> None:
+        self._controller.pace(period_s)
+
+    @contextmanager
+    def listen(self, heard: Callable[[heartbeat.Change], None]) -> Iterator[None]:
+        def translate(happened: Happened) -> None:
+            if _is_id(happened.name):
+                heard(_CHANGES[happened.what](int(happened.name), happened.at))
+
+        with self._system.listen(translate):
+            yield
+
+    def _ref(self, id: int) -> ActorRef[ComputeNode]:
+        return ref_to(self._controller.records[str(id)].address)
+
+
+def _is_id(name: str) -> bool:
+    return name.isdigit()
+
+
+def _id(name: str) -> int:
+    return ROOT if name == CONTROLLER else int(name)
+
+
+@asynccontextmanager
+async def open_forest(options: Options) -> AsyncIterator[Forest]:
+    """A tree of compute nodes, stopped at the end of the block."""
+    output = _keep_quiet if options.quiet_nodes else None
+    # The shell's own process hears the signals, and ends the block.
+    async with open_system(signals=False, output=output) as system:
+        yield Forest(system, options.start_deadline_s)
+
+
+def _keep_quiet(name: str, line: str) -> None:
+    """Nobody wants to read it."""
