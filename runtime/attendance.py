@@ -10,6 +10,7 @@ Invariants
   the zygote sees the end of its line and has 1 s to end all it has.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -137,6 +138,7 @@ class Attendance:
     def _read_waiting(self) -> bool:
         """Hear all it has said; False at the end of its line."""
         while True:
+            fds: list[int] = []
             try:
                 data, fds = self._line.receive()
                 news = decode_news(data)
@@ -146,6 +148,8 @@ class Attendance:
                 self.end("it died")
                 return False
             except WireError as error:
+                for fd in fds:
+                    os.close(fd)
                 self.end(str(error))
                 return False
             self._heard_at = trio.current_time()

@@ -16,7 +16,9 @@ Invariants
 * After the block none of its nodes is left, nor the zygote.
 """
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -115,7 +117,7 @@ class Keeper:
         failures = 0
         while True:
             why, ready = await self._have_one()
-            failures = 0 if ready else failures + 1
+            failures = 0 if ready or self._tainted else failures + 1
             if not self._tainted:
                 self._asks.survive(f"no zygote: {why}{last_words(self._folder)}")
             if failures == 2 and not self._settled.is_set():
@@ -207,29 +209,20 @@ class Keeper:
 
     def _hear_forked(self, news: Forked, fds: list[int]) -> None:
         ask = self._asks.get(news.incarnation)
-        if not fds:  # no descriptor was left for it; we shall hear of its end, and ignore that
-            os.kill(news.pid, 9)
-            if ask is not None:
-                self._asks.answer(
-                    ask, SpawnError(f"{ask.name}: no file descriptor left for its process")
-                )
-            return
-        (pidfd,) = fds
-        if ask is None:
-            send_signal(pidfd)
-            os.close(pidfd)
-            return
         try:
-            theirs = os.dup(pidfd)
-        except OSError as error:
-            send_signal(pidfd)
-            os.close(pidfd)
-            self._asks.answer(
-                ask, SpawnError(f"{ask.name}: no file descriptor left for its process: {error}")
-            )
+            theirs = [os.dup(fds[0])] if ask is not None else []
+        except (OSError, IndexError):  # the kernel has dropped it if there was no number for it
+            theirs = []
+        if ask is not None and theirs:
+            self._nodes[news.incarnation] = Survivor(ask.name, news.incarnation, news.pid), fds[0]
+            self._asks.answer(ask, ForkedNode(news.incarnation, news.pid, theirs[0]))
             return
-        self._nodes[news.incarnation] = Survivor(ask.name, news.incarnation, news.pid), pidfd
-        self._asks.answer(ask, ForkedNode(news.incarnation, news.pid, theirs))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(news.pid, signal.SIGKILL)  # we shall be told of its end, and not heed it
+        for fd in fds:
+            os.close(fd)
+        if ask is not None:
+            self._asks.answer(ask, SpawnError(f"{ask.name}: no file descriptor left to hold it"))
 
     def _hear_exited(self, news: Exited) -> None:
         node = self._nodes.pop(news.incarnation, None)

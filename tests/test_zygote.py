@@ -1,6 +1,7 @@
 """Orders become nodes, nodes end as the kernel says, and what cannot come up says why."""
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -73,6 +74,36 @@ async def test_a_node_has_what_it_was_ordered_and_nothing_of_the_zygote() -> Non
         assert seen["controller"] == os.getpid()
         assert (seen["cwd"], seen["session"]) == (ROOT, seen["pid"])
         assert seen["sigterm"]
+
+
+async def test_nodes_do_not_share_their_chances() -> None:
+    async with open_colony() as colony:
+        with trio.fail_after(5):
+            for _ in range(3):
+                await colony.fork("describe")
+            chances = {(await colony.fifo.line())["chance"] for _ in range(3)}
+        assert len(chances) == 3
+
+
+async def test_a_node_ends_its_own_affairs_and_none_of_the_zygote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loud.py").write_text(
+        "import atexit, sys\n"
+        "sys.stdout.write('half a line')\n"
+        "atexit.register(print, 'the zygote ends')\n"
+        "def leave(order, folder):\n"
+        "    atexit.register(print, 'the node ends')\n"
+        "    print('the node')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    async with open_colony() as colony:
+        with trio.fail_after(5):
+            for _ in range(2):
+                node = await colony.fork("loud:leave")
+                await colony.exited(node.incarnation)
+                assert colony.output(node.incarnation) == "the node\nthe node ends\n"
+        assert colony.output(0) == "half a line"
 
 
 async def test_the_zygote_has_one_thread_and_shrugs_at_polite_signals() -> None:
@@ -227,6 +258,21 @@ async def test_a_cancelled_order_leaves_no_node() -> None:
             assert not has_exited(kept[0])
             nodes.pidfds += kept
         assert colony.exits == []
+
+
+async def test_a_controller_without_descriptors_gets_an_error_and_no_node() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with open_colony() as colony:
+        with trio.fail_after(5):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            try:
+                with pytest.raises(SpawnError, match="n2: no file descriptor left to hold it"):
+                    await colony.fork("rest")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            node = await colony.fork("leave", code=7)
+            await colony.exited(node.incarnation)
+        assert [exited.incarnation for exited in colony.exits] == [node.incarnation]
 
 
 async def test_an_incarnation_is_ordered_once() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def describe(order: Order, folder: str) -> None:
         sigterm=signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
         controller=_pid_behind(CONTROLLER_FD),
         boot=len(order.boot),
+        chance=random.random(),
     )
 
 
