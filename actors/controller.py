@@ -41,13 +41,16 @@ from runtime.life import START, Boot
 from runtime.orders import Exited, Order
 from runtime.output import Outputs
 from runtime.pair import Peer
-from runtime.pidfd import close_pidfd, send_signal, wait_status
+from runtime.pidfd import close_pidfd, send_signal, wait_exited, wait_status
 from runtime.registrar import Answer, Refusal, Registrar, Row, Spec
 from runtime.run_folder import output_path, page_path, socket_path
 
 POLITE_S = 1.0
 CERTIFICATES = 10_000
-RUSAGE_S = 0.05
+ZYGOTE_S = 0.02
+"""How long a death waits for the zygote's word on how it came."""
+LAST = 1 << 62
+"""No guardianship has a higher number."""
 
 
 class Happened(msgspec.Struct, frozen=True):
@@ -246,11 +249,10 @@ class Controller(Registrar, Actor):
 
     def _watch(self, peer: Peer, watch: wire.Watch, _: Any) -> None:
         record = self._by_endpoint.get(watch.endpoint)
-        if record is None or record.reason is not None:
+        if record is None or record.gone:
             reason = record.reason if record is not None else None
-            self._exchange.say(
-                peer, wire.Down(watch.endpoint, reason or ExitReason(kind="unknown"))
-            )
+            down = wire.Down(watch.endpoint, reason or ExitReason(kind="unknown"))
+            self._exchange.say(peer, down)
             return
         record.watchers[peer] = None
         if record.verdict != "ok":
@@ -263,7 +265,7 @@ class Controller(Registrar, Actor):
 
     def _judged(self, verdict: wire.Verdict) -> None:
         record = self._by_endpoint.get(verdict.endpoint)
-        if record is None or record.reason is not None or record.verdict == verdict.kind:
+        if record is None or record.gone or record.verdict == verdict.kind:
             return
         was, record.verdict = record.verdict, verdict.kind
         self.places.mark(record.name, record.incarnation, State(verdict.kind))
@@ -311,7 +313,7 @@ class Controller(Registrar, Actor):
         self._beat_s = beat_s
         self.guard.pace(beat_s)
         for record in self.records.values():
-            if record.peer is not None and record.reason is None:
+            if record.peer is not None and not record.gone:
                 self._exchange.say(record.peer, wire.Pace(beat_s))
 
     # -- deaths
@@ -320,19 +322,22 @@ class Controller(Registrar, Actor):
         """The zygote's word."""
         record = self._by_incarnation.get(exited.incarnation)
         if record is not None:
-            self._died(record, exited.reason)
+            self._ended(record, exited.reason)
 
     async def _await_end(self, record: Record) -> None:
         """The pidfd's word, in case the zygote has none."""
         try:
+            await wait_exited(record.pidfd)
+            if await self._ends_within(record, ZYGOTE_S):
+                return
+            self._gone(record, _whole(record.said, ExitReason(kind="unknown")))
             status = await wait_status(record.pidfd)
-            with trio.move_on_after(RUSAGE_S):
-                await record.ended.wait()
-            self._died(record, Exited(record.incarnation, record.pid, status).reason)
+            self._ended(record, Exited(record.incarnation, record.pid, status).reason)
         finally:
             close_pidfd(record.pidfd)
 
-    def _died(self, record: Record, seen: ExitReason) -> None:
+    def _ended(self, record: Record, seen: ExitReason) -> None:
+        """The whole truth about its end."""
         if record.reason is not None:
             return
         reason = _whole(record.said, seen)
@@ -340,13 +345,23 @@ class Controller(Registrar, Actor):
             output = self._outputs.remove(record.name)
             reason = msgspec.structs.replace(reason, output=output)
             self._remove_files(record)
+        self._gone(record, reason)
         record.reason = reason
+        record.ended.set()
+        if record.started and not record.planned and reason.planned:
+            self._tasks.start_soon(self._follow_down, record)
+
+    def _gone(self, record: Record, reason: ExitReason) -> None:
+        """It is certainly dead: everybody is told, whatever may still be learned of it."""
+        if record.gone:
+            return
+        record.gone = True
         if not record.settled.is_set():
             record.failure = f"it ended before it was up: {reason}"
             record.settled.set()
         changes = self.places.died(record.name, record.incarnation)
         self._exchange.down(record.address.endpoint, reason)
-        self.guard.unguard(1 << 62, record.incarnation)
+        self.guard.unguard(LAST, record.incarnation)
         down = wire.Down(record.address.endpoint, reason)
         for watcher in record.watchers:
             self._exchange.say(watcher, down)
@@ -356,12 +371,9 @@ class Controller(Registrar, Actor):
         guardian = self.places.guardian(record.name) if record.name in self.places else CONTROLLER
         if guardian != CONTROLLER and self.places.lives(guardian):
             peer = self._exchange.peer(self._address_of(guardian).endpoint)
-            self._exchange.say(peer, wire.Unguard(1 << 62, record.incarnation))
-        record.ended.set()
+            self._exchange.say(peer, wire.Unguard(LAST, record.incarnation))
         if record.started:
             self._tell_listeners("died", record, trio.current_time())
-        if record.started and not record.planned and reason.planned:
-            self._tasks.start_soon(self._follow_down, record)
 
     def _remove_files(self, record: Record) -> None:
         for path in (output_path, page_path, socket_path):
@@ -457,7 +469,7 @@ class Controller(Registrar, Actor):
     async def local_ended(self, who: Address, reason: ExitReason) -> None:
         record = self._by_incarnation.get(who.incarnation)
         if record is not None and record.reason is None:
-            self._died(record, reason)
+            self._ended(record, reason)
 
     # -- looking
 
@@ -476,7 +488,7 @@ class Controller(Registrar, Actor):
             return Answer(address=self._exchange.address)
         if record is None:
             return Answer(refusal=Refusal(kind="unknown", message=f"no actor is named {name}"))
-        if record.reason is not None or not record.started:
+        if record.gone or not record.started:
             why = f"{name} is not alive"
             return Answer(refusal=Refusal(kind="dead", message=why, reason=record.reason))
         return Answer(address=record.address)

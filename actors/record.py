@@ -13,8 +13,8 @@ from runtime.registrar import Spec
 class Record:
     """One incarnation.
 
-    ``said`` is its own last word, ``reason`` the whole truth once it is known; `ended` is set
-    then, `settled` when it has either started or failed to.
+    ``said`` is its own last word, ``reason`` the whole truth once it is known; ``ended`` is set
+    then, ``settled`` when it has either started or failed to.
     """
 
     __slots__ = (
@@ -22,7 +22,7 @@ class Record:
         "args",
         "ended",
         "failure",
-        "last_beat_at",
+        "gone",
         "peer",
         "pid",
         "pidfd",
@@ -49,6 +49,7 @@ class Record:
         self.started = False
         self.failure = ""
         self.planned = False  # somebody wants its end
+        self.gone = False  # it is certainly dead
         self.said: ExitReason | None = None
         self.reason: ExitReason | None = None
         self.ended = trio.Event()
