@@ -31,14 +31,8 @@ from runtime.orders import Main, Order
 from runtime.run_folder import output_path
 
 CONTROLLER_FD: Final = 3
-CHANGED_SIGNALS: Final = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-    signal.SIGCHLD,
-    signal.SIGALRM,
-)
-"""What the zygote handles otherwise than a node does."""
+IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""By the zygote; it handles SIGCHLD and SIGALRM, too, otherwise than a node does."""
 
 
 def become_node(
@@ -89,7 +83,7 @@ def resolve(path: str) -> Callable[[Order, str], Any]:
 def _leave_the_zygote(keep: Collection[int]) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.set_wakeup_fd(-1)
-    for number in CHANGED_SIGNALS:
+    for number in (*IGNORED_SIGNALS, signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.setsid()

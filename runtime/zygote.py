@@ -32,8 +32,9 @@ from collections import deque
 from typing import Final, NamedTuple, NoReturn
 
 from runtime.brood import Brood
+from runtime.errors import WireError
 from runtime.main_module import UnguardedError, has_main
-from runtime.newborn import CHANGED_SIGNALS, CONTROLLER_FD, become_node, load
+from runtime.newborn import CONTROLLER_FD, IGNORED_SIGNALS, become_node, load
 from runtime.orders import (
     MAX_MESSAGE_BYTES,
     MAX_SURVIVORS,
@@ -154,6 +155,7 @@ class Zygote:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self.set_signals()
+            self._reap()  # an import may have taken the signal
         why = find_taint()
         if why:
             self._tainted = True
@@ -228,9 +230,9 @@ class Zygote:
 
     def set_signals(self) -> None:
         """Ours again, whatever an import has made of them."""
-        for number in CHANGED_SIGNALS:
+        for number in IGNORED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # never ignored: the kernel would reap
         signal.signal(signal.SIGALRM, self._on_alarm)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
 
@@ -245,7 +247,7 @@ class Zygote:
         try:
             while self._receive() is not None:
                 pass
-        except (BlockingIOError, ConnectionResetError):
+        except (OSError, ValueError, WireError):
             pass
         self._brood.bury()
         shutil.rmtree(self._begin.folder, ignore_errors=True)
