@@ -7,16 +7,20 @@ at what the former three change. A command starts when no earlier unanswered one
 the same in a way that could be told apart; so the answers are those of running the
 lines one after another.
 
-Where a node will be is known only when all earlier creates are answered. Until then
-they are taken to succeed, each at the parent its topology gives it; when one fails, or a
-subtree goes, later creates that have not started are placed anew, and later removes
-claim anew.
+Where a node will be is known only when all earlier lines are answered. Until then
+``shell.forecast`` takes creates and removes to succeed. When one turns out otherwise, later
+creates that have not started are placed anew, and later removes claim what else they may
+have to end.
 
 Invariants
 ----------
 * A waiting ticket is parked on one earlier unanswered ticket that it conflicts with, and
   is looked at again when that one is answered: nothing is lost, nothing deadlocks.
 * What has started is never placed anew: its parent was settled when it started.
+* A waiting remove never claims less than before: a later command parked on it would be
+  overtaken by its own successors.
+* A create whose parent is computed waits for earlier removes until they have started:
+  one that does not find its node leaves a parent that was not expected.
 * `next` gives tickets in the order of lines among those that may start.
 * A ``sleep`` or an ``exit`` waits for all, and while it is unanswered nothing is added.
 * Adding and finishing an ``exec`` that conflicts with nothing is O(1).

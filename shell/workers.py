@@ -68,7 +68,7 @@ class Workers(Generic[J]):
                 await self._shift(scope, current)
             if scope.cancelled_caught and current:
                 self._late(current.pop())
-            await self._rest(scope=None)
+            await self._idle.park()
 
     async def _shift(self, scope: trio.CancelScope, current: list[J]) -> None:
         """Work with the baton until ``scope`` is used up."""
@@ -77,7 +77,8 @@ class Workers(Generic[J]):
             taken = self._take()
             if taken is None:
                 self._baton_held = False
-                await self._rest(scope)
+                scope.deadline = math.inf
+                await self._idle.park()
                 continue
             job, patience_s = taken
             scope.deadline = trio.current_time() + patience_s
@@ -97,13 +98,8 @@ class Workers(Generic[J]):
             current.clear()
             if scope.cancel_called:
                 return
-            await self._rest(scope)
-
-    async def _rest(self, scope: trio.CancelScope | None) -> None:
-        """Wait for the baton."""
-        if scope is not None:
             scope.deadline = math.inf
-        await self._idle.park()
+            await self._idle.park()
 
 
 @types.coroutine

@@ -286,11 +286,11 @@ def test_nothing_is_added_behind_a_sleep() -> None:
     assert order.unanswered == 0
 
 
-def test_a_thousand_failing_creates_in_a_list_are_placed_anew_quickly() -> None:
+def test_every_create_of_a_list_may_fail() -> None:
     order = Order(topology("list"))
-    for id in range(1000):
+    for id in range(200):
         order.add(Ticket(Create(id)))
-    for id in range(1000):
+    for id in range(200):
         ticket = order.next()
         assert ticket is not None
         assert (ticket.command, ticket.parent) == (Create(id), -1)

@@ -90,11 +90,11 @@ async def test_a_computed_parent_that_is_dead_is_unavailable(places: str) -> Non
 
 async def test_starts_overlap_and_answers_keep_their_order(autojump_clock: MockClock) -> None:
     tree = FakeTree()
-    tree.delays = {"create 1": 3, "create 2": 1, "create 3": 2}
+    tree.delays = {"create 1": 4, "create 2": 1, "create 3": 2}
     lines = ["create 1", "create 2", "create 3 2", "exec 2 time", "all"]
     assert await converse(tree, lines) == "Ok: 103\nOk: 101\nOk: 102\nOk:2: 0\n1 2 3\nOk\n"
     assert tree.log == [(0, "create 1"), (0, "create 2"), (1, "create 3"), (1, "exec 2")]
-    assert trio.current_time() == 3
+    assert trio.current_time() == 4
 
 
 async def test_unordered_answers_come_as_they_are_known(autojump_clock: MockClock) -> None:
