@@ -5,8 +5,8 @@ and only then prints the last answer: ``Ok`` means that nothing is left behind.
 
 Invariants
 ----------
-* Status 0; 1 if ``--script`` and any answer was an error, or if the tree did not open;
-  128 + n after signal n.
+* Status 0; 1 if ``--script`` and any answer was an error, or if the tree did not open or
+  close as it should; 128 + n after signal n, whatever else went wrong.
 * After SIGINT, SIGTERM or SIGHUP nothing is waited for but the tree's end, and there is no
   last answer. A SIGHUP that was ignored when we started (nohup) stays ignored.
 * The tree is open exactly while the session runs, and its end is waited for on every way
@@ -75,6 +75,9 @@ class Process:
                 session, ended = await self._session(tree)
         except (ActorError, OSError) as error:
             log.error("%s", one_line(str(error) or type(error).__name__))
+            return 1
+        except Exception:  # a process's entry: the status stays ours to give
+            log.exception("the tree or the session failed")
             return 1
         self._paper.write(session.farewell(ended))
         await self._output.flush()
