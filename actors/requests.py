@@ -22,13 +22,14 @@ from runtime.errors import SpawnError
 from runtime.exits import ExitReason
 from runtime.life import construct, constructor_of
 from runtime.registrar import Answer, Registrar, Row, Spec, registrar_of
+from runtime.service import Service
 from runtime.signature import signature_of
 
 Restart = Literal["permanent", "transient", "temporary"]
 T = TypeVar("T")
 
 
-async def _ask(cell: Cell, handler: Callable[..., Any], *args: Any) -> Any:
+async def _ask(cell: Service, handler: Callable[..., Any], *args: Any) -> Any:
     signature = signature_of(handler)
     answer = await calls.ask(cell, registrar_of(cell.exchange), signature, args)
     if not isinstance(answer, Answer):
@@ -39,7 +40,7 @@ async def _ask(cell: Cell, handler: Callable[..., Any], *args: Any) -> Any:
 
 
 async def spawn(
-    cell: Cell,
+    cell: Service,
     actor: Callable[..., Behaviour],
     args: tuple[Any, ...],
     *,
@@ -121,7 +122,9 @@ def entry_of(behaviour: type[Behaviour], local: bool = False) -> str:
     return f"{module}:{name}"
 
 
-async def _run_here(cell: Cell, behaviour: type[Behaviour], args: bytes, address: Address) -> None:
+async def _run_here(
+    cell: Service, behaviour: type[Behaviour], args: bytes, address: Address
+) -> None:
     """Run a local child; its end is told to the controller."""
     exchange = cell.exchange
     child = Cell(exchange, address, handlers_of(behaviour))
@@ -146,31 +149,31 @@ async def _run_here(cell: Cell, behaviour: type[Behaviour], args: bytes, address
         raise SpawnError(f"{address.name}: {failures[0]!r}") from failures[0]
 
 
-async def look_up(cell: Cell, name: str) -> Address:
+async def look_up(cell: Service, name: str) -> Address:
     """The ref of whoever holds the name now."""
     address: Address = await _ask(cell, Registrar.look_up, name)
     return address
 
 
-async def stop(cell: Cell, who: Address) -> ExitReason:
+async def stop(cell: Service, who: Address) -> ExitReason:
     """See `actors.ActorRef.stop`."""
     reason: ExitReason = await _ask(cell, Registrar.stop_tree, who)
     return reason
 
 
-async def kill(cell: Cell, who: Address) -> ExitReason:
+async def kill(cell: Service, who: Address) -> ExitReason:
     """See `actors.ActorRef.kill`."""
     reason: ExitReason = await _ask(cell, Registrar.kill_one, who)
     return reason
 
 
-async def wait(cell: Cell, who: Address) -> ExitReason:
+async def wait(cell: Service, who: Address) -> ExitReason:
     """See `actors.ActorRef.wait`."""
     reason: ExitReason = await _ask(cell, Registrar.wait_for, who)
     return reason
 
 
-async def rows(cell: Cell) -> list[Row]:
+async def rows(cell: Service) -> list[Row]:
     """See `actors.System.tree`."""
     answer: list[Row] = await _ask(cell, Registrar.rows)
     return answer

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from runtime import envelope as wire
-from runtime.cell import current
+from runtime.call import current
 from runtime.errors import (
     ActorDeadError,
     MailboxFullError,
@@ -32,9 +32,9 @@ from runtime.pair import Inbound, Outbound, dead, unreachable
 
 if TYPE_CHECKING:
     from runtime.address import Address
-    from runtime.cell import Cell
     from runtime.codec import Buffer
     from runtime.exchange import Exchange
+    from runtime.service import Service
     from runtime.signature import Signature
 
 CREDIT_WAIT_S = 30.0
@@ -42,7 +42,7 @@ TELLS_BETWEEN_CHECKPOINTS = 64
 TELLING_S = 0.001
 
 
-def open_pair(source: Cell, target: Address) -> Outbound:
+def open_pair(source: Service, target: Address) -> Outbound:
     """The pair from ``source`` to ``target``, announced if it is new.
 
     Raises:
@@ -85,7 +85,7 @@ def open_pair(source: Cell, target: Address) -> Outbound:
     return outbound
 
 
-async def ask(source: Cell, target: Address, signature: Signature, args: tuple[Any, ...]) -> Any:
+async def ask(source: Service, target: Address, signature: Signature, args: tuple[Any, ...]) -> Any:
     """Call a handler and return its result. See `actors.ActorRef.ask`."""
     outbound = source.outbounds.get(target.incarnation)
     if outbound is None:
@@ -176,7 +176,9 @@ def _error(outbound: Outbound, answer: wire.Fail | None) -> Exception:
     return ActorDeadError(message, ExitReason(kind="shutdown"))
 
 
-async def tell(source: Cell, target: Address, signature: Signature, args: tuple[Any, ...]) -> None:
+async def tell(
+    source: Service, target: Address, signature: Signature, args: tuple[Any, ...]
+) -> None:
     """Send a message; wait only for credit. See `actors.ActorRef.tell`."""
     waiting = _send(source, target, signature, args)
     if waiting is not None:
@@ -194,7 +196,9 @@ async def tell(source: Cell, target: Address, signature: Signature, args: tuple[
         exchange.breathed_at = time.monotonic()
 
 
-def tell_nowait(source: Cell, target: Address, signature: Signature, args: tuple[Any, ...]) -> None:
+def tell_nowait(
+    source: Service, target: Address, signature: Signature, args: tuple[Any, ...]
+) -> None:
     """Send a message now or raise `MailboxFullError`."""
     if _send(source, target, signature, args) is not None:
         raise MailboxFullError(
@@ -206,7 +210,7 @@ _Waiting = tuple["Outbound", bytes, Sequence[int], Sequence["Buffer"], int]
 
 
 def _send(
-    source: Cell, target: Address, signature: Signature, args: tuple[Any, ...]
+    source: Service, target: Address, signature: Signature, args: tuple[Any, ...]
 ) -> _Waiting | None:
     """Send a tell, or return it encoded when there is no credit."""
     outbound = source.outbounds.get(target.incarnation)
@@ -272,7 +276,7 @@ def _deliver_here(
 
 async def _credit(outbound: Outbound, weight: int) -> None:
     call = current.get()
-    inside = call is not None and not call.done and call.message is not None
+    inside = call is not None and call.inside
     with trio.move_on_after(CREDIT_WAIT_S if inside else math.inf):
         await outbound.credit(weight)
         return

@@ -7,12 +7,13 @@ handler it is the process's root cell that speaks.
 
 import trio
 
-from runtime.cell import Cell, current
+from runtime.call import current
+from runtime.service import Service
 
-root: trio.lowlevel.RunVar["Cell | None"] = trio.lowlevel.RunVar("root", default=None)
+root: trio.lowlevel.RunVar["Service | None"] = trio.lowlevel.RunVar("root", default=None)
 
 
-def speaker() -> Cell:
+def speaker() -> Service:
     """The cell on whose behalf the present code runs.
 
     Raises:

@@ -141,6 +141,11 @@ class Ledger:
         self.done_bytes += size
         self.unreported += 1
         self.unreported_bytes += size
+        return self.due
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to report."""
         return self.unreported >= self.report_every or self.unreported_bytes * 2 >= self.bytes
 
     def report(self) -> tuple[int, int, int, int, int]:

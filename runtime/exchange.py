@@ -16,28 +16,26 @@ Invariants
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
 from runtime import envelope as wire
-from runtime.codec import Buffer, Part, decode, weigh
-from runtime.credit import Fate, share
+from runtime.codec import Buffer, decode
 from runtime.errors import WireError
 from runtime.leader import Leader
 from runtime.pair import Inbound, Outbound, Peer
 from runtime.reading import Reader, Reading, Seat
+from runtime.settling import Settling
 
 if TYPE_CHECKING:
     from runtime.address import Address
-    from runtime.cell import Cell
     from runtime.exits import ExitReason
+    from runtime.service import Service
     from runtime.transport import Transport
 
-REPORT_S = 0.1
-"""What has been handled is reported after this long at the latest."""
 DEAD_LETTERS = 1000
 HOLD_S = 0.02
 
@@ -68,7 +66,7 @@ class DeadLetter:
         )  # fmt: skip
 
 
-class Exchange:
+class Exchange(Settling):
     """The messages of one process.
 
     ``controller``: the endpoint of the controller's process, where this is another one.
@@ -86,29 +84,20 @@ class Exchange:
         controller: str = "",
         simple: bool = False,
     ) -> None:
-        self.address = address
-        self.transport = transport
+        super().__init__(address, transport, boot_id)
         self.clock_offset = clock_offset
-        self.cells: dict[int, Cell] = {}
-        self.peers: dict[str, Peer] = {}  # by endpoint
+        self.cells: dict[int, Service] = {}
         self.pending: dict[int, Slot] = {}
         self.outbounds: dict[int, Outbound] = {}
         self.control: dict[type, Control] = {}
-        self.linked: Callable[[Peer], None] = _ignore
-        self.strays: Counter[str] = Counter()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
         self.running: Any = None  # the call whose handler is in its first step
         self.tells = 0  # since the last checkpoint of a telling loop, which was
         self.breathed_at = 0.0
         self.hold_until = 0.0  # no handler starts before this instant
-        self._hello = wire.Hello(address, boot_id, wire.VERSION)
         self._callers: dict[int, Peer] = {}  # by incarnation
-        self._posted: list[Peer] = []
-        self._unlisted: list[Inbound] = []
-        self._unreported = trio.Event()
         self._last_id = 0
         self.nursery: trio.Nursery | None = None  # for local cells
-        self.here = Peer(transport.endpoint)
         self.controller = self.peer(controller) if controller else self.here
         self.reading: Reading = (
             Reader(transport, self.drain, self.flush)
@@ -122,11 +111,7 @@ class Exchange:
             self.nursery = nursery
             nursery.start_soon(self.reading.run)
             task_status.started()
-            while True:
-                await self._unreported.wait()
-                await trio.sleep(REPORT_S)
-                self._unreported = trio.Event()
-                self.report()
+            await self._keep_reporting()
 
     def now(self) -> float:
         """The instant that deadlines on the wire speak of."""
@@ -136,66 +121,6 @@ class Exchange:
         """A number for a pair or an ask, never given twice."""
         self._last_id += 1
         return self._last_id
-
-    # -- sending
-
-    def peer(self, endpoint: str) -> Peer:
-        """The process at ``endpoint``, known or not."""
-        peer = self.peers.get(endpoint)
-        if peer is None:
-            if endpoint == self.transport.endpoint:
-                return self.here
-            peer = self.peers[endpoint] = Peer(endpoint)
-            peer.last_used_at = trio.current_time()
-        return peer
-
-    def _greet(self, peer: Peer) -> None:
-        self.transport.connect(peer.endpoint)
-        peer.connected = True
-        self.post(peer, self._hello)
-        self.linked(peer)
-
-    def post(self, peer: Peer, envelope: Any, now: bool = False) -> None:
-        """Append an envelope to a peer's batch; its payload stands in the batch's body.
-
-        ``now``: it may not wait for the end of the tick. To a dead peer nothing is sent.
-        """
-        if peer.dead is not None:
-            peer.batch.take()
-            return
-        if peer.batch.add(envelope) or now:
-            self._send(peer)
-        elif not peer.posted:
-            peer.posted = True
-            self._posted.append(peer)
-            self.reading.posted()
-
-    def ready(self, peer: Peer) -> None:
-        """Make sure that the peer is connected before anything is put into its batch."""
-        if not peer.connected and peer.dead is None:
-            self._greet(peer)
-
-    def say(self, peer: Peer, envelope: wire.Envelope, payload: bytes = b"") -> None:
-        """Send a control envelope."""
-        self.ready(peer)
-        if payload:
-            peer.batch.body += payload
-        self.post(peer, envelope)
-
-    def _send(self, peer: Peer) -> bool:
-        return self.transport.send(peer.endpoint, peer.batch.take())
-
-    def flush(self) -> bool:
-        """Send all batches; False when the wire kept some of it for a task of ours."""
-        if not self._posted:
-            return True
-        posted, self._posted = self._posted, []
-        taken = True
-        for peer in posted:
-            peer.posted = False
-            if peer.batch.count and peer.connected:
-                taken &= self._send(peer)
-        return taken
 
     # -- receiving
 
@@ -341,106 +266,6 @@ class Exchange:
         self.drain()
         self.hold_until = 0.0
 
-    # -- what becomes of messages
-
-    def settle(self, inbound: Inbound, fate: Fate, part: Part) -> None:
-        """Count a message that is not answered, and report when it is time."""
-        if inbound.ledger.close(fate, weigh(part)):
-            self._report(inbound)
-        elif inbound.unlisted:
-            self._list(inbound)
-
-    def _list(self, inbound: Inbound) -> None:
-        inbound.unlisted = False
-        self._unlisted.append(inbound)
-        self._unreported.set()
-
-    def _report(self, inbound: Inbound) -> None:
-        ledger = inbound.ledger
-        counts = ledger.report()
-        if inbound.outbound is not None:
-            inbound.outbound.window.acknowledge(*counts)
-            inbound.outbound.window.grant(ledger.messages, ledger.bytes)
-            inbound.outbound.wake()
-        elif inbound.peer.dead is None:
-            self.ready(inbound.peer)
-            self.post(
-                inbound.peer,
-                (7, inbound.number, *counts, ledger.messages, ledger.bytes),
-            )
-
-    def report(self) -> None:
-        """Tell every sender what has been handled since it was last told."""
-        unlisted, self._unlisted = self._unlisted, []
-        for inbound in unlisted:
-            inbound.unlisted = True
-            if inbound.ledger.unreported:
-                self._report(inbound)
-
-    def regrant(self, cell: Cell) -> None:
-        """Share a cell's mailbox among its senders."""
-        messages, size = share(len(cell.inbounds), cell.mailbox_messages, cell.mailbox_bytes)
-        for inbound in cell.inbounds:
-            ledger = inbound.ledger
-            if (ledger.messages, ledger.bytes) != (messages, size):
-                ledger.grant(messages, size)
-                self._report(inbound)
-
-    def reply(
-        self,
-        inbound: Inbound,
-        part: Part,
-        payload: bytes,
-        positions: Sequence[int],
-        buffers: Sequence[Buffer],
-    ) -> None:
-        """Answer an ask that was handled."""
-        inbound.ledger.close(Fate.HANDLED, weigh(part))
-        counts = inbound.ledger.report()
-        id: int = part[0].id
-        if inbound.outbound is not None:
-            reply = wire.Reply(inbound.number, id, len(payload), *counts, tuple(positions))
-            self._answered(inbound.peer, (reply, payload, buffers))
-            return
-        peer = inbound.peer
-        if peer.dead is not None:
-            return
-        self.ready(peer)
-        if payload:
-            peer.batch.body += payload
-        if buffers:
-            peer.batch.add_buffers(buffers)
-            self.post(peer, (4, inbound.number, id, len(payload), *counts, positions))
-        else:
-            self.post(peer, (4, inbound.number, id, len(payload), *counts))
-
-    def fail(
-        self,
-        inbound: Inbound,
-        part: Part,
-        kind: str,
-        message: str,
-        fate: Fate = Fate.REJECTED,
-        *,
-        type_name: str = "",
-        traceback: str = "",
-    ) -> None:
-        """Count a message that did not end well, and tell the asker, if there is one."""
-        envelope = part[0]
-        if type(envelope) is not wire.Ask:
-            self.settle(inbound, fate, part)
-            return
-        inbound.ledger.close(fate, weigh(part))
-        counts = inbound.ledger.report()
-        failure = wire.Fail(
-            inbound.number, envelope.id, kind, type_name, message, traceback, *counts
-        )
-        if inbound.outbound is not None:
-            self._answered(inbound.peer, (failure, b"", ()))
-        elif inbound.peer.dead is None:
-            self.ready(inbound.peer)
-            self.post(inbound.peer, failure)
-
     # -- what becomes of peers
 
     def down(self, endpoint: str, reason: ExitReason) -> None:
@@ -514,7 +339,3 @@ def _control(exchange: Exchange, peer: Peer, envelope: wire.Envelope, payload: m
         exchange.strays[f"unexpected {type(envelope).__name__}"] += 1
     else:
         handler(peer, envelope, payload)
-
-
-def _ignore(peer: Peer) -> None:
-    """Nobody wants to know."""

@@ -25,8 +25,8 @@ from runtime.reading import Seat
 
 if TYPE_CHECKING:
     from runtime.address import Address
-    from runtime.cell import Cell
     from runtime.exits import ExitReason
+    from runtime.service import Service
 
 
 class Peer:
@@ -68,7 +68,7 @@ class Outbound:
     __slots__ = ("closed", "local", "number", "peer", "source", "target", "waiters", "window")
 
     def __init__(
-        self, number: int, source: Cell, target: Address, peer: Peer, local: Inbound | None
+        self, number: int, source: Service, target: Address, peer: Peer, local: Inbound | None
     ) -> None:
         self.number = number
         self.source = source
@@ -152,7 +152,7 @@ class Inbound:
         source: str,
         source_incarnation: int,
         target: str,
-        cell: Cell | None,
+        cell: Service | None,
         peer: Peer,
         outbound: Outbound | None = None,
     ) -> None:

@@ -1,0 +1,108 @@
+"""What leaves a process: one batch a peer, sent at the end of the tick.
+
+Invariants
+----------
+* Envelopes to one peer leave in the order in which they were posted.
+* The first envelope on a connection is our `Hello`.
+* To a dead peer nothing is sent; one that cannot be connected at all is a dead one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from runtime import envelope as wire
+from runtime.exits import ExitReason
+from runtime.pair import Peer
+
+if TYPE_CHECKING:
+    from runtime.address import Address
+    from runtime.reading import Reading
+    from runtime.transport import Transport
+
+
+class Outbox:
+    """The peers of one process, and what is on its way to them."""
+
+    reading: Reading
+
+    def __init__(self, address: Address, transport: Transport, boot_id: str) -> None:
+        self.address = address
+        self.transport = transport
+        self.peers: dict[str, Peer] = {}  # by endpoint
+        self.here = Peer(transport.endpoint)
+        self.linked: Callable[[Peer], None] = _ignore
+        self.strays: Counter[str] = Counter()
+        self._hello = wire.Hello(address, boot_id, wire.VERSION)
+        self._posted: list[Peer] = []
+
+    def peer(self, endpoint: str) -> Peer:
+        """The process at ``endpoint``, known or not."""
+        peer = self.peers.get(endpoint)
+        if peer is None:
+            if endpoint == self.transport.endpoint:
+                return self.here
+            peer = self.peers[endpoint] = Peer(endpoint)
+            peer.last_used_at = trio.current_time()
+        return peer
+
+    def _greet(self, peer: Peer) -> None:
+        try:
+            self.transport.connect(peer.endpoint)
+        except ValueError:
+            self.strays["no way there"] += 1
+            peer.dead = ExitReason(kind="lost", message=f"{peer.endpoint!r} leads nowhere")
+            return
+        peer.connected = True
+        self.post(peer, self._hello)
+        self.linked(peer)
+
+    def post(self, peer: Peer, envelope: Any, now: bool = False) -> None:
+        """Append an envelope to a peer's batch; its payload stands in the batch's body.
+
+        ``now``: it may not wait for the end of the tick. To a dead peer nothing is sent.
+        """
+        if peer.dead is not None:
+            peer.batch.take()
+            return
+        if peer.batch.add(envelope) or now:
+            self._send(peer)
+        elif not peer.posted:
+            peer.posted = True
+            self._posted.append(peer)
+            self.reading.posted()
+
+    def ready(self, peer: Peer) -> None:
+        """Make sure that the peer is connected before anything is put into its batch."""
+        if not peer.connected and peer.dead is None:
+            self._greet(peer)
+
+    def say(self, peer: Peer, envelope: wire.Envelope, payload: bytes = b"") -> None:
+        """Send a control envelope."""
+        self.ready(peer)
+        if payload:
+            peer.batch.body += payload
+        self.post(peer, envelope)
+
+    def _send(self, peer: Peer) -> bool:
+        return self.transport.send(peer.endpoint, peer.batch.take())
+
+    def flush(self) -> bool:
+        """Send all batches; False when the wire kept some of it for a task of ours."""
+        if not self._posted:
+            return True
+        posted, self._posted = self._posted, []
+        taken = True
+        for peer in posted:
+            peer.posted = False
+            if peer.batch.count and peer.connected:
+                taken &= self._send(peer)
+        return taken
+
+
+def _ignore(peer: Peer) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,158 @@
+"""What became of the messages that a process received: answers, counts and credit.
+
+Invariants
+----------
+* Every message of a pair is settled once: answered with `reply` or `fail`, or counted with
+  `settle`.
+* What is counted but not yet reported is reported after `REPORT_S` at the latest.
+* Windows follow the number of senders, so that together they fit into the mailbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from runtime import envelope as wire
+from runtime.codec import Buffer, Part, weigh
+from runtime.credit import Fate, share
+from runtime.outbox import Outbox
+from runtime.pair import Inbound, Peer
+
+if TYPE_CHECKING:
+    from runtime.address import Address
+    from runtime.service import Service
+    from runtime.transport import Transport
+
+REPORT_S = 0.1
+
+
+class Settling(Outbox):
+    """An outbox that also reports what has been handled."""
+
+    def __init__(self, address: Address, transport: Transport, boot_id: str) -> None:
+        super().__init__(address, transport, boot_id)
+        self._unlisted: list[Inbound] = []
+        self._unreported = trio.Event()
+
+    def _answered(self, peer: Peer, part: tuple[Any, Buffer, Sequence[Buffer]]) -> None:
+        raise NotImplementedError
+
+    async def _keep_reporting(self) -> None:
+        while True:
+            await self._unreported.wait()
+            await trio.sleep(REPORT_S)
+            self._unreported = trio.Event()
+            self.report()
+
+    def settle(self, inbound: Inbound, fate: Fate, part: Part) -> None:
+        """Count a message that is not answered, and report when it is time."""
+        if inbound.ledger.close(fate, weigh(part)):
+            self._report(inbound)
+        elif inbound.unlisted:
+            self._list(inbound)
+
+    def handled(self, inbound: Inbound, weight: int) -> None:
+        """The same for a tell that was handled: the hot path."""
+        ledger = inbound.ledger
+        ledger.handled += 1
+        ledger.done_bytes += weight
+        ledger.unreported += 1
+        ledger.unreported_bytes += weight
+        if ledger.unreported >= ledger.report_every or ledger.unreported_bytes * 2 >= ledger.bytes:
+            self._report(inbound)
+        elif inbound.unlisted:
+            self._list(inbound)
+
+    def _list(self, inbound: Inbound) -> None:
+        inbound.unlisted = False
+        self._unlisted.append(inbound)
+        self._unreported.set()
+
+    def _report(self, inbound: Inbound) -> None:
+        ledger = inbound.ledger
+        counts = ledger.report()
+        if inbound.outbound is not None:
+            inbound.outbound.window.acknowledge(*counts)
+            inbound.outbound.window.grant(ledger.messages, ledger.bytes)
+            inbound.outbound.wake()
+        elif inbound.peer.dead is None:
+            self.ready(inbound.peer)
+            self.post(
+                inbound.peer,
+                (7, inbound.number, *counts, ledger.messages, ledger.bytes),
+            )
+
+    def report(self) -> None:
+        """Tell every sender what has been handled since it was last told."""
+        unlisted, self._unlisted = self._unlisted, []
+        for inbound in unlisted:
+            inbound.unlisted = True
+            if inbound.ledger.unreported:
+                self._report(inbound)
+
+    def regrant(self, cell: Service) -> None:
+        """Share a cell's mailbox among its senders."""
+        messages, size = share(len(cell.inbounds), cell.mailbox_messages, cell.mailbox_bytes)
+        for inbound in cell.inbounds:
+            ledger = inbound.ledger
+            if (ledger.messages, ledger.bytes) != (messages, size):
+                ledger.grant(messages, size)
+                self._report(inbound)
+
+    def reply(
+        self,
+        inbound: Inbound,
+        part: Part,
+        payload: bytes,
+        positions: Sequence[int],
+        buffers: Sequence[Buffer],
+    ) -> None:
+        """Answer an ask that was handled."""
+        inbound.ledger.close(Fate.HANDLED, weigh(part))
+        counts = inbound.ledger.report()
+        id: int = part[0].id
+        if inbound.outbound is not None:
+            reply = wire.Reply(inbound.number, id, len(payload), *counts, tuple(positions))
+            self._answered(inbound.peer, (reply, payload, buffers))
+            return
+        peer = inbound.peer
+        if peer.dead is not None:
+            return
+        self.ready(peer)
+        if payload:
+            peer.batch.body += payload
+        if buffers:
+            peer.batch.add_buffers(buffers)
+            self.post(peer, (4, inbound.number, id, len(payload), *counts, positions))
+        else:
+            self.post(peer, (4, inbound.number, id, len(payload), *counts))
+
+    def fail(
+        self,
+        inbound: Inbound,
+        part: Part,
+        kind: str,
+        message: str,
+        fate: Fate = Fate.REJECTED,
+        *,
+        type_name: str = "",
+        traceback: str = "",
+    ) -> None:
+        """Count a message that did not end well, and tell the asker, if there is one."""
+        envelope = part[0]
+        if type(envelope) is not wire.Ask:
+            self.settle(inbound, fate, part)
+            return
+        inbound.ledger.close(fate, weigh(part))
+        counts = inbound.ledger.report()
+        failure = wire.Fail(
+            inbound.number, envelope.id, kind, type_name, message, traceback, *counts
+        )
+        if inbound.outbound is not None:
+            self._answered(inbound.peer, (failure, b"", ()))
+        elif inbound.peer.dead is None:
+            self.ready(inbound.peer)
+            self.post(inbound.peer, failure)
