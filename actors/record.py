@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import msgspec
 import trio
 
 from runtime.address import Address
 from runtime.exits import ExitReason
 from runtime.pair import Peer
+from runtime.pidfd import send_signal
 from runtime.registrar import Spec
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """Something became of a node. ``at``: on trio's clock; of a silence, when it began.
+
+    ``what``: ``started``, ``silent``, ``heard``, ``died`` or ``removed``.
+    """
+
+    what: str
+    name: str
+    incarnation: int
+    at: float
 
 
 class Record:
@@ -63,3 +77,14 @@ class Record:
     @property
     def incarnation(self) -> int:
         return self.address.incarnation
+
+    async def ends_within(self, seconds: float) -> bool:
+        """Wait for its end, no longer than this; whether it came."""
+        with trio.move_on_after(seconds):
+            await self.ended.wait()
+        return self.ended.is_set()
+
+    def signal(self, number: int) -> None:
+        """Send its process a signal, if it has one still."""
+        if self.pidfd >= 0:
+            send_signal(self.pidfd, number)

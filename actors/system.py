@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 import trio
 
 from actors import requests
-from actors.controller import Controller, Happened
+from actors.controller import Controller
+from actors.nodes import Nodes
+from actors.record import Happened
 from actors.ref import ActorRef, ref_to
 from actors.requests import Restart
 from runtime import context
@@ -54,7 +56,7 @@ class System:
     """A running system, as its program sees it."""
 
     def __init__(self, controller: Controller, cell: Cell, keeper: Keeper) -> None:
-        self.controller = controller
+        self.nodes = controller.nodes
         self.keeper = keeper
         self.cell = cell
 
@@ -117,11 +119,11 @@ class System:
     @contextmanager
     def listen(self, heard: Callable[[Happened], None]) -> Any:
         """Call ``heard`` at once with whatever becomes of a node, while the context is open."""
-        self.controller.listeners.append(heard)
+        self.nodes.listeners.append(heard)
         try:
             yield
         finally:
-            self.controller.listeners.remove(heard)
+            self.nodes.listeners.remove(heard)
 
 
 def open_system(
@@ -157,12 +159,14 @@ class _Opening:
         self._failure: BaseException | None = None
         self._scope = trio.CancelScope()
         self._end = trio.CancelScope(shield=True)
+        self._runtime = trio.CancelScope(shield=True)
         self._manager = trio.open_nursery()
         nursery = await self._manager.__aenter__()
         try:
             system: System = await nursery.start(self._run)
         except BaseException:
             raised = sys.exc_info()
+            self._runtime.cancel()
             await self._close(nursery)
             assert raised[1] is not None
             raise _single(raised[1]) from None
@@ -202,7 +206,14 @@ class _Opening:
 
     @trio.lowlevel.enable_ki_protection
     async def _run(self, *, task_status: trio.TaskStatus[System]) -> None:
-        """The runtime's own tasks, from before the body to after it."""
+        """The runtime's own tasks, from before the body to after it.
+
+        Whoever cancels the block cancels the body alone; these end in their own order.
+        """
+        with self._runtime:
+            await self._run_shielded(task_status)
+
+    async def _run_shielded(self, task_status: trio.TaskStatus[System]) -> None:
         started = False
         try:
             async with (
@@ -255,19 +266,20 @@ async def _open_runtime(
             exchange = Exchange(address, transport, boot_id=boot_id(), clock_offset=clock_offset())
             outputs = Outputs(output)
             keepers: list[Keeper] = []
-            controller = Controller(exchange, lambda: keepers[0], folder, nursery, outputs)
+            nodes = Nodes(exchange, lambda: keepers[0], folder, nursery, outputs)
+            controller = Controller(nodes)
             cell = Cell(exchange, address, handlers_of(Controller))
             await nursery.start(exchange.run)
             async with open_zygote(
                 folder,
                 LocalLauncher(),
-                on_exit=controller.hear_exit,
+                on_exit=nodes.hear_exit,
                 preload=(*PRELOAD, START.partition(":")[0]),
             ) as keeper:
                 keepers.append(keeper)
                 up = trio.Event()
                 nursery.start_soon(cell.run, controller, up.set)
-                nursery.start_soon(controller.guard.run)
+                nursery.start_soon(nodes.guard.run)
                 nursery.start_soon(outputs.run)
                 await up.wait()
                 context.root.set(cell)

@@ -28,11 +28,12 @@ from runtime.errors import (
 )
 from runtime.exchange import Slot
 from runtime.exits import ExitReason
+from runtime.inplace import handle_here
 from runtime.pair import Inbound, Outbound, dead, unreachable
 
 if TYPE_CHECKING:
     from runtime.address import Address
-    from runtime.codec import Buffer
+    from runtime.codec import Buffer, Part
     from runtime.exchange import Exchange
     from runtime.service import Service
     from runtime.signature import Signature
@@ -115,24 +116,29 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     call = current.get()
     chain = () if call is None or call.done else call.chain
     id = exchange.next_id()
+    if outbound.local is not None:
+        message = wire.Ask(outbound.number, signature.name, size, id, due, chain, tuple(positions))
+        part = _part(message, body, start, buffers)
+        cell = outbound.local.cell
+        own = cell.handlers.get(signature.name) if cell is not None and cell.idle else None
+        if own is not None and not own.reentrant:
+            await _breathe(exchange)
+            if cell is not None and cell.idle:
+                return await handle_here(cell, own, outbound.local, part)
     slot = Slot(outbound)
     exchange.pending[id] = slot
     if outbound.local is not None:
-        _deliver_here(
-            outbound.local,
-            wire.Ask(outbound.number, signature.name, size, id, due, chain, tuple(positions)),
-            body, start, buffers,
-        )  # fmt: skip
+        _deliver_here(outbound.local, part)
     else:
-        message: tuple[Any, ...]
+        envelope: tuple[Any, ...]
         if buffers:
             peer.batch.add_buffers(buffers)
-            message = (3, outbound.number, signature.name, size, id, due, chain, positions)
+            envelope = (3, outbound.number, signature.name, size, id, due, chain, positions)
         elif chain:
-            message = (3, outbound.number, signature.name, size, id, due, chain)
+            envelope = (3, outbound.number, signature.name, size, id, due, chain)
         else:
-            message = (3, outbound.number, signature.name, size, id, due)
-        exchange.post(peer, message, now=not peer.pending)
+            envelope = (3, outbound.number, signature.name, size, id, due)
+        exchange.post(peer, envelope, now=not peer.pending)
     peer.pending += 1
     try:
         await exchange.reading.until(slot)
@@ -186,7 +192,11 @@ async def tell(
         await _credit(outbound, weight)
         _post(outbound, signature, payload, positions, buffers)
         return
-    exchange = source.exchange
+    await _breathe(source.exchange)
+
+
+async def _breathe(exchange: Exchange) -> None:
+    """Be a checkpoint now and then."""
     exchange.tells += 1
     if exchange.tells >= TELLS_BETWEEN_CHECKPOINTS or (
         not exchange.tells & 7 and time.monotonic() - exchange.breathed_at > TELLING_S
@@ -234,7 +244,7 @@ def _send(
     outbound.window.spend(weight)
     if outbound.local is not None:
         message = wire.Tell(outbound.number, signature.name, size, tuple(positions))
-        _deliver_here(outbound.local, message, body, start, buffers)
+        _deliver_here(outbound.local, _part(message, body, start, buffers))
     elif buffers:
         batch.add_buffers(buffers)
         source.exchange.post(peer, (2, outbound.number, signature.name, size, positions))
@@ -257,19 +267,20 @@ def _post(
     start = len(body)
     body += payload
     if outbound.local is not None:
-        _deliver_here(outbound.local, message, body, start, buffers)
+        _deliver_here(outbound.local, _part(message, body, start, buffers))
     else:
         outbound.peer.batch.add_buffers(buffers)
         outbound.source.exchange.post(outbound.peer, message)
 
 
-def _deliver_here(
-    inbound: Inbound, message: Any, body: bytearray, start: int, buffers: Sequence[Buffer]
-) -> None:
-    """Hand an encoded message to a cell of this process."""
+def _part(message: Any, body: bytearray, start: int, buffers: Sequence[Buffer]) -> Part:
+    """A message for a cell of this process, taken back out of the batch."""
     payload = memoryview(bytes(body[start:]))
     del body[start:]
-    part = (message, payload, [memoryview(buffer) for buffer in buffers])
+    return message, payload, [memoryview(buffer) for buffer in buffers]
+
+
+def _deliver_here(inbound: Inbound, part: Part) -> None:
     if inbound.cell is not None:  # else it has ended, and its pairs were closed with it
         inbound.cell.deliver(inbound, part)
 

@@ -188,6 +188,13 @@ class Node:
         self._welcomed.set()
 
     def _stop(self, peer: Peer, stop: wire.Stop, _: Any) -> None:
+        if stop.incarnation:
+            cell = self.exchange.cells.get(stop.incarnation)
+            if cell is not None:
+                cell.end(ExitReason(kind="shutdown"))
+                if stop.force:
+                    cell.interrupt()
+            return
         self._stopping.set()
 
     def _verdict(self, peer: Peer, verdict: wire.Verdict, _: Any) -> None:

@@ -56,13 +56,13 @@ class Service(Seat):
 
     __slots__ = (
         "_bytes",
-        "_handler",
-        "_since",
         "actor",
         "address",
         "apart",
         "ending",
         "exchange",
+        "handler",
+        "handler_since",
         "handlers",
         "in_flight",
         "inbounds",
@@ -74,6 +74,7 @@ class Service(Seat):
         "page",
         "scope",
         "serving",
+        "taken",
     )
 
     def __init__(
@@ -103,9 +104,10 @@ class Service(Seat):
         self.nursery: trio.Nursery | None = None
         self.ending: ExitReason | None = None
         self.serving = False  # parked at an empty mailbox, or about to be
+        self.taken: trio.Event | None = None  # an asker of this process runs a handler
         self._bytes = 0
-        self._handler = ""
-        self._since = 0.0
+        self.handler = ""
+        self.handler_since = 0.0
 
     def trio_deadline(self, deadline: float) -> float:
         """A deadline from the wire, on trio's clock."""
@@ -133,7 +135,7 @@ class Service(Seat):
         else:
             mailbox.append((inbound, part))
             self._bytes += weight
-            if not self.ready:
+            if not self.ready and self.taken is None:
                 self.exchange.reading.wake(self)
 
     def waits_for_itself(self, message: wire.Ask) -> bool:
@@ -182,6 +184,8 @@ class Service(Seat):
         while self.ending is None:
             with trio.CancelScope() as self.scope:
                 await self._serve_under(self.scope)
+        while self.taken is not None:
+            await self.taken.wait()
 
     async def _serve_under(self, scope: trio.CancelScope) -> None:
         """Take messages until the cell ends or the scope is spent."""
@@ -190,7 +194,7 @@ class Service(Seat):
         now = slice_began = time.monotonic()
         slices = 0
         while self.ending is None:
-            if not mailbox:
+            if not mailbox or self.taken is not None:
                 if page is not None:
                     page.pause(now)
                 self.ready, self.serving = False, True
@@ -220,7 +224,7 @@ class Service(Seat):
                 continue
             call = Call(self, inbound, message)
             current.set(call)
-            self._handler, self._since = signature.name, now
+            self.handler, self.handler_since = signature.name, now
             if page is not None:
                 page.begin(signature.label, now)
             if notices:
@@ -238,7 +242,7 @@ class Service(Seat):
                 exchange.running = None
                 self._raised(inbound, part, raised)
             finally:
-                self._handler = ""
+                self.handler = ""
                 call.done = True
                 if call.scope is not None:
                     self.in_flight = None
@@ -289,6 +293,11 @@ class Service(Seat):
                 call.done = True
                 if asked:
                     del self.apart[inbound, message.id]
+
+    @property
+    def idle(self) -> bool:
+        """Whether an asker of this process may run a handler itself."""
+        return self.serving and self.taken is None and not self.mailbox and self.ending is None
 
     def _too_late(self, signature: Signature, inbound: Inbound, part: Part) -> bool:
         """Whether the deadline of an ask has passed; then it is settled."""
@@ -346,6 +355,6 @@ class Service(Seat):
             error=type(crash).__name__,
             message=str(crash),
             traceback="".join(traceback.format_exception(crash)),
-            handler=self._handler,
-            handler_age_s=time.monotonic() - self._since if self._handler else 0.0,
+            handler=self.handler,
+            handler_age_s=time.monotonic() - self.handler_since if self.handler else 0.0,
         )

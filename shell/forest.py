@@ -18,12 +18,12 @@ from typing import Final
 import trio
 
 from actors import heartbeat
-from actors.controller import Happened
 from actors.node import ComputeNode
+from actors.record import Happened
 from actors.ref import ActorRef, ref_to
 from actors.system import System, open_system
 from runtime.address import CONTROLLER
-from runtime.errors import RemoteError, SpawnError
+from runtime.errors import RemoteError, SpawnError, WireError
 from shell.commands import CONTROLLER as ROOT
 from shell.options import Options
 from shell.tree import NodeState, Place, UnknownVerb
@@ -48,29 +48,29 @@ class Forest:
     def __init__(self, system: System, start_s: float) -> None:
         self.controller_pid = os.getpid()
         self._system = system
-        self._controller = system.controller
+        self._nodes = system.nodes
         self._start_s = start_s
 
     def state(self, id: int) -> NodeState | None:
         if id == ROOT:
             return NodeState.OK
         name = str(id)
-        if name not in self._controller.places:
+        if name not in self._nodes.places:
             return None
-        return NodeState(self._controller.places.place(name).state.value)
+        return NodeState(self._nodes.places.place(name).state.value)
 
     def places(self) -> list[Place]:
-        return [self.place(int(name)) for name in self._controller.places.names() if _is_id(name)]
+        return [self.place(int(name)) for name in self._nodes.places.names() if _is_id(name)]
 
     def place(self, id: int) -> Place:
         name = str(id)
-        if name not in self._controller.places:
+        if name not in self._nodes.places:
             raise KeyError(id)
-        row = self._controller.row(name)
+        row = self._nodes.row(name)
         return Place(id, _id(row.parent), row.pid, NodeState(row.state), _id(row.guardian))
 
     def endpoint(self, id: int) -> str:
-        return self._controller.row(str(id)).endpoint
+        return self._nodes.row(str(id)).endpoint
 
     async def create(self, id: int, parent: int) -> int:
         name = str(id)
@@ -79,7 +79,7 @@ class Forest:
                 await self._system.spawn(ComputeNode, name=name, start_s=self._start_s)
             else:
                 await self._create_under(self._ref(parent), name)
-            return self._controller.row(name).pid
+            return self._nodes.row(name).pid
         raise SpawnError(f"node {id} did not start within {self._start_s:g} s")
 
     async def _create_under(self, parent: ActorRef[ComputeNode], name: str) -> None:
@@ -94,6 +94,8 @@ class Forest:
         handler = VERBS.get(verb)
         if handler is None:
             raise UnknownVerb(verb)
+        if arguments:
+            raise WireError(f"{verb} takes no arguments, but was given {arguments[0]!r}")
         return await self._ref(id).ask(handler)
 
     async def ping(self, id: int) -> bool:
@@ -107,7 +109,7 @@ class Forest:
         await self._ref(id).kill()
 
     async def beat(self, period_s: float) -> None:
-        self._controller.pace(period_s)
+        self._nodes.pace(period_s)
 
     @contextmanager
     def listen(self, heard: Callable[[heartbeat.Change], None]) -> Iterator[None]:
@@ -119,7 +121,7 @@ class Forest:
             yield
 
     def _ref(self, id: int) -> ActorRef[ComputeNode]:
-        return ref_to(self._controller.records[str(id)].address)
+        return ref_to(self._nodes.records[str(id)].address)
 
 
 def _is_id(name: str) -> bool:

@@ -1,0 +1,53 @@
+"""The stop ladder: ask, SIGTERM, SIGKILL, a second apart.
+
+Invariants
+----------
+* When `end` returns the node has ended, whatever it did about it.
+* Who could not hear is not asked: one that is frozen, or never came up, gets SIGKILL at once.
+"""
+
+import signal
+
+from actors.record import Record
+from runtime import envelope as wire
+from runtime import procfs
+from runtime.exchange import Exchange
+from runtime.exits import ExitReason
+
+POLITE_S = 1.0
+
+
+async def end(record: Record, exchange: Exchange) -> None:
+    """Bring one node, or one local cell, to its end."""
+    if record.spec.local:
+        await _end_local(record, exchange)
+        return
+    if not record.pid:
+        # A start that is under way is bounded, and gives up on a planned end.
+        await record.settled.wait()
+    if not record.pid or record.ended.is_set():
+        return
+    stat = procfs.stat(record.pid)
+    if record.started and record.peer is not None and not (stat is not None and stat.frozen):
+        exchange.say(record.peer, wire.Stop())
+        if await record.ends_within(POLITE_S):
+            return
+        record.signal(signal.SIGTERM)
+        if await record.ends_within(POLITE_S):
+            return
+    record.signal(signal.SIGKILL)
+    await record.ended.wait()
+
+
+async def _end_local(record: Record, exchange: Exchange) -> None:
+    cell = exchange.cells.get(record.incarnation)
+    peer = exchange.peers.get(record.address.endpoint)
+    for force in (False, True):
+        if cell is not None:
+            cell.end(ExitReason(kind="shutdown"))
+            if force:
+                cell.interrupt()
+        elif peer is not None:
+            exchange.say(peer, wire.Stop(record.incarnation, force))
+        if await record.ends_within(POLITE_S):
+            return

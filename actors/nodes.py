@@ -1,0 +1,381 @@
+"""The nodes of a system: how the controller starts them, hears of them, and ends them.
+
+It gives out incarnations, orders processes from the zygote, welcomes them, keeps the table of
+places and guardians, and tells everybody who should know what has become of whom.
+
+Invariants
+----------
+* A name is reserved before anything is started for it, and free again if that fails; then
+  nothing is left of it.
+* A node is dead when its pidfd or the zygote says so, and by nothing else.
+* Whoever watches an incarnation gets its Down once, at once if it is dead already.
+* No wait in here is unbounded: a start takes at most ``start_s``, the end of a node 2 s and
+  SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from signal import SIGKILL
+from typing import Any
+
+import msgspec
+import trio
+
+from actors.places import Change, Places, State
+from actors.record import Happened, Record
+from runtime import envelope as wire
+from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
+from runtime.exchange import Exchange
+from runtime.exits import ExitReason
+from runtime.guard import Guard
+from runtime.keeper import Keeper
+from runtime.life import START, Boot
+from runtime.orders import Exited, Order
+from runtime.output import Outputs
+from runtime.pair import Peer
+from runtime.pidfd import close_pidfd, wait_exited, wait_status
+from runtime.registrar import Refusal, Row, Spec
+from runtime.run_folder import output_path, page_path, socket_path
+
+ZYGOTE_S = 0.02
+"""How long a death waits for the zygote's word on how it came."""
+LAST = 1 << 62
+"""No guardianship has a higher number."""
+ENDED_KEPT = 10_000
+
+
+class Nodes:
+    """Every node of one system. ``tasks`` must outlive all of them."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        keeper: Callable[[], Keeper],
+        folder: str,
+        tasks: trio.Nursery,
+        outputs: Outputs,
+    ) -> None:
+        self.places = Places()
+        self.records: dict[str, Record] = {}  # the present or last incarnation of each place
+        self.listeners: list[Callable[[Happened], None]] = []
+        self.guard = Guard(exchange, self._judged, folder)
+        self._exchange = exchange
+        self._keeper = keeper
+        self._folder = folder
+        self._tasks = tasks
+        self._outputs = outputs
+        self.planned_end: Callable[[Record], None] = _nothing
+        self._incarnation = CONTROLLER_INCARNATION
+        self._by_incarnation: dict[int, Record] = {}
+        self._by_endpoint: dict[str, Record] = {}
+        self._counters: dict[str, int] = {}
+        self._beat_s = 0.25
+        control = exchange.control
+        control[wire.Hello] = self._hello
+        control[wire.Started] = self._started
+        control[wire.StartFailed] = self._start_failed
+        control[wire.Exiting] = self._exiting
+        control[wire.Watch] = self._watch
+        control[wire.Unwatch] = self._unwatch
+        control[wire.Verdict] = lambda peer, verdict, _: self._judged(verdict)
+
+    # -- starting
+
+    def next_name(self, stem: str) -> str:
+        while True:
+            number = self._counters[stem] = self._counters.get(stem, 0) + 1
+            if f"{stem}-{number}" not in self.places:
+                return f"{stem}-{number}"
+
+    def reserve(self, name: str, spec: Spec, args: bytes) -> Record:
+        self._incarnation += 1
+        endpoint = (
+            self._endpoint_of(name.partition("/")[0])
+            if spec.local
+            else f"ipc://{socket_path(self._folder, self._incarnation)}"
+        )
+        address = Address(self._exchange.address.system, name, self._incarnation, endpoint)
+        record = Record(address, spec, args)
+        self.records[name] = record
+        self._by_incarnation[record.incarnation] = record
+        if not spec.local:
+            self._by_endpoint[endpoint] = record
+        record.sequence = self.places.add(name, spec.parent, record.incarnation).number
+        return record
+
+    def _endpoint_of(self, name: str) -> str:
+        if name == CONTROLLER:
+            return self._exchange.address.endpoint
+        return self.records[name].address.endpoint
+
+    async def bring_up(self, record: Record) -> Refusal | None:
+        """The node has started, or why not."""
+        spec = record.spec
+        boot = Boot(self._exchange.address.system, self._exchange.address)
+        order = Order(
+            START,
+            spec.entry,
+            record.name,
+            record.incarnation,
+            spec.environ or {},
+            spec.cwd,
+            msgspec.msgpack.encode(boot),
+        )
+        with trio.move_on_after(spec.start_s) as patience:
+            try:
+                forked = await self._keeper().fork(order)
+            except ValueError as misuse:
+                return Refusal(kind="misuse", message=str(misuse))
+            except Exception as failure:
+                return Refusal(kind="spawn", message=str(failure))
+            record.pid, record.pidfd = forked.pid, forked.pidfd
+            self._outputs.add(record.name, output_path(self._folder, record.incarnation))
+            self._tasks.start_soon(self._await_end, record)
+            await record.settled.wait()
+        if patience.cancelled_caught:
+            why = f"node {record.name} did not start within {spec.start_s:g} s"
+            return Refusal(kind="spawn", message=why)
+        if record.failure:
+            return Refusal(kind="spawn", message=record.failure)
+        return None
+
+    async def undo(self, record: Record) -> None:
+        """Nothing is left of a start that failed."""
+        record.planned = True
+        if record.pid and not record.ended.is_set():
+            record.signal(SIGKILL)
+            await record.ended.wait()
+        self.forget(record)
+
+    def forget(self, record: Record) -> None:
+        if self.records.get(record.name) is record:
+            del self.records[record.name]
+            if record.name in self.places and not self.places.children(record.name):
+                self.places.removed(record.name)
+            if record.started:
+                self._tell_listeners("removed", record, trio.current_time())
+
+    # -- what nodes say
+
+    def _hello(self, peer: Peer, hello: wire.Hello, _: Any) -> None:
+        record = self._by_incarnation.get(hello.address.incarnation)
+        if record is None or record.address != hello.address or record.planned:
+            self._exchange.strays["uninvited"] += 1
+            return
+        record.peer = peer
+        spec = record.spec
+        welcome = wire.Welcome(
+            spec.entry,
+            len(record.args),
+            self._address_of(self.places.guardian(record.name)),
+            record.sequence,
+            self._beat_s,
+            spec.mailbox_messages,
+            spec.mailbox_bytes,
+        )
+        self._exchange.say(peer, welcome, record.args)
+
+    def _started(self, peer: Peer, started: wire.Started, _: Any) -> None:
+        record = self._by_endpoint.get(peer.endpoint)
+        if record is None or record.settled.is_set():
+            return
+        record.started = True
+        record.settled.set()
+        self._guard_by(self.places.guardian(record.name), record)
+        self._tell_listeners("started", record, trio.current_time())
+
+    def _start_failed(self, peer: Peer, failed: wire.StartFailed, _: Any) -> None:
+        record = self._by_endpoint.get(peer.endpoint)
+        if record is not None and not record.settled.is_set():
+            record.failure = f"{failed.type_name}: {failed.message}"
+            record.settled.set()
+
+    def _exiting(self, peer: Peer, exiting: wire.Exiting, _: Any) -> None:
+        record = self._by_endpoint.get(peer.endpoint)
+        if record is not None:
+            record.said = exiting.reason
+
+    def _watch(self, peer: Peer, watch: wire.Watch, _: Any) -> None:
+        record = self._by_endpoint.get(watch.endpoint)
+        if record is None or record.gone:
+            reason = record.reason if record is not None else None
+            down = wire.Down(watch.endpoint, reason or ExitReason(kind="unknown"))
+            self._exchange.say(peer, down)
+            return
+        record.watchers[peer] = None
+        if record.verdict != "ok":
+            self._exchange.say(peer, wire.Verdict(watch.endpoint, record.verdict))
+
+    def _unwatch(self, peer: Peer, unwatch: wire.Unwatch, _: Any) -> None:
+        record = self._by_endpoint.get(unwatch.endpoint)
+        if record is not None:
+            record.watchers.pop(peer, None)
+
+    def _judged(self, verdict: wire.Verdict) -> None:
+        record = self._by_endpoint.get(verdict.endpoint)
+        if record is None or record.gone or record.verdict == verdict.kind:
+            return
+        was, record.verdict = record.verdict, verdict.kind
+        self.places.mark(record.name, record.incarnation, State(verdict.kind))
+        unreachable = verdict.kind if verdict.kind in ("frozen", "cut off") else ""
+        self._exchange.verdict(verdict.endpoint, unreachable)
+        for watcher in record.watchers:
+            self._exchange.say(watcher, verdict)
+        now = trio.current_time()
+        if verdict.kind == "ok":
+            self._tell_listeners("heard", record, now)
+        elif was == "ok":
+            self._tell_listeners("silent", record, now - verdict.silent_s)
+
+    # -- guardians
+
+    def _address_of(self, name: str) -> Address:
+        return self._exchange.address if name == CONTROLLER else self.records[name].address
+
+    def _guard_by(self, guardian: str, record: Record) -> None:
+        if guardian == CONTROLLER:
+            self.guard.guard(record.sequence, record.address, record.pid)
+            return
+        peer = self._exchange.peer(self._address_of(guardian).endpoint)
+        self._exchange.say(peer, wire.Guard(record.sequence, record.address, record.pid))
+
+    def _change(self, change: Change) -> None:
+        """Tell the child, its new guardian and the one before."""
+        record = self.records[change.child]
+        if record.incarnation != change.incarnation or not record.started:
+            return
+        record.sequence = change.number
+        unguard = wire.Unguard(change.number, change.incarnation)
+        if change.previous == CONTROLLER:
+            self.guard.unguard(change.number, change.incarnation)
+        elif change.previous and self.places.lives(change.previous):
+            previous = self._exchange.peer(self._address_of(change.previous).endpoint)
+            self._exchange.say(previous, unguard)
+        self._guard_by(change.guardian, record)
+        if record.peer is not None:
+            to = self._address_of(change.guardian)
+            self._exchange.say(record.peer, wire.Guardian(change.number, to))
+
+    def pace(self, beat_s: float) -> None:
+        """Everybody beats every ``beat_s`` seconds from now on."""
+        self._beat_s = beat_s
+        self.guard.pace(beat_s)
+        for record in self.records.values():
+            if record.peer is not None and not record.gone:
+                self._exchange.say(record.peer, wire.Pace(beat_s))
+
+    # -- deaths
+
+    def hear_exit(self, exited: Exited) -> None:
+        """The zygote's word."""
+        record = self._by_incarnation.get(exited.incarnation)
+        if record is not None:
+            self._ended(record, exited.reason)
+
+    async def _await_end(self, record: Record) -> None:
+        """The pidfd's word, in case the zygote has none."""
+        try:
+            await wait_exited(record.pidfd)
+            if await record.ends_within(ZYGOTE_S):
+                return
+            self._gone(record, _whole(record.said, ExitReason(kind="unknown")))
+            status = await wait_status(record.pidfd)
+            self._ended(record, Exited(record.incarnation, record.pid, status).reason)
+        finally:
+            pidfd, record.pidfd = record.pidfd, -1
+            close_pidfd(pidfd)
+
+    def _ended(self, record: Record, seen: ExitReason) -> None:
+        """The whole truth about its end."""
+        if record.reason is not None:
+            return
+        reason = _whole(record.said, seen)
+        if not record.spec.local:
+            output = self._outputs.remove(record.name)
+            reason = msgspec.structs.replace(reason, output=output)
+            self._remove_files(record)
+        self._gone(record, reason)
+        record.reason = reason
+        record.ended.set()
+        if record.started and not record.planned and reason.planned:
+            self.planned_end(record)
+
+    def _gone(self, record: Record, reason: ExitReason) -> None:
+        """It is certainly dead: everybody is told, whatever may still be learned of it."""
+        if record.gone:
+            return
+        record.gone = True
+        if not record.settled.is_set():
+            record.failure = f"it ended before it was up: {reason}"
+            record.settled.set()
+        changes = self.places.died(record.name, record.incarnation)
+        self._exchange.down(record.address.endpoint, reason)
+        self.guard.unguard(LAST, record.incarnation)
+        down = wire.Down(record.address.endpoint, reason)
+        for watcher in record.watchers:
+            self._exchange.say(watcher, down)
+        record.watchers.clear()
+        for change in changes:
+            self._change(change)
+        guardian = self.places.guardian(record.name) if record.name in self.places else CONTROLLER
+        if guardian != CONTROLLER and self.places.lives(guardian):
+            peer = self._exchange.peer(self._address_of(guardian).endpoint)
+            self._exchange.say(peer, wire.Unguard(LAST, record.incarnation))
+        if record.started:
+            self._tell_listeners("died", record, trio.current_time())
+
+    def _remove_files(self, record: Record) -> None:
+        for path in (output_path, page_path, socket_path):
+            with suppress(FileNotFoundError):
+                os.unlink(path(self._folder, record.incarnation))
+
+    # -- looking
+
+    def known(self, who: Address) -> Record | None:
+        """The record of that incarnation, or of whoever holds the name."""
+        if who.incarnation:
+            return self._by_incarnation.get(who.incarnation)
+        return self.records.get(who.name)
+
+    def local_ended(self, who: Address, reason: ExitReason) -> None:
+        """A local cell is no more."""
+        record = self._by_incarnation.get(who.incarnation)
+        if record is not None:
+            self._ended(record, reason)
+
+    def row(self, name: str) -> Row:
+        """One node, as `System.tree` shows it."""
+        record = self.records[name]
+        place = self.places.place(name)
+        return Row(
+            name,
+            place.parent,
+            self.places.guardian(name),
+            record.incarnation,
+            record.pid,
+            place.state.value,
+            record.address.endpoint,
+        )
+
+    def _tell_listeners(self, what: str, record: Record, at: float) -> None:
+        for listener in self.listeners:
+            listener(Happened(what, record.name, record.incarnation, at))
+
+
+def _whole(said: ExitReason | None, seen: ExitReason) -> ExitReason:
+    """What the node said of its end, with what the kernel says it used.
+
+    A node that was killed after its last word was killed: the kernel knows better.
+    """
+    if said is None or seen.kind in ("killed", "lost"):
+        return seen
+    return msgspec.structs.replace(
+        said, user_s=seen.user_s, system_s=seen.system_s, max_rss_bytes=seen.max_rss_bytes
+    )
+
+
+def _nothing(record: Record) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,76 @@
+"""A handler run in place: in the task of its asker, who is in the same process.
+
+Two task switches are saved, 12 of 20 us. The answer is encoded and decoded all the same, so
+that it means what it would mean from afar.
+
+Invariants
+----------
+* Only an idle cell is entered, and while it is, `Service.taken` keeps its own task out.
+* The asker's cancellation is the handler's, at its next checkpoint; so is the end of the cell.
+* The message is settled once, and told what ends a cell as if it had come by the mailbox.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from runtime.call import Call, current
+from runtime.credit import Fate
+from runtime.errors import RemoteError, WireError
+from runtime.exits import ExitReason
+
+if TYPE_CHECKING:
+    from runtime.codec import Part
+    from runtime.pair import Inbound
+    from runtime.service import Service
+    from runtime.signature import Signature
+
+
+async def handle_here(cell: Service, signature: Signature, inbound: Inbound, part: Part) -> Any:
+    """Run ``signature`` on an idle cell and return its result, or raise as an ask does."""
+    message, payload, buffers = part
+    try:
+        args = signature.decode(payload, message.buffers, buffers)
+    except WireError:
+        cell.exchange.settle(inbound, Fate.REJECTED, part)
+        raise
+    call = Call(cell, inbound, message)
+    scope = call.scope = trio.CancelScope()
+    token = current.set(call)
+    cell.taken = trio.Event()
+    cell.in_flight = call
+    cell.handler, cell.handler_since = signature.name, time.monotonic()
+    if cell.page is not None:
+        cell.page.begin(signature.label, cell.handler_since)
+    fate = Fate.FAILED
+    try:
+        with scope:
+            result, _, apart = signature.encode_result(await signature.run(cell.actor, *args))
+            fate = Fate.HANDLED
+            return signature.decode_result(result, apart)
+        raise RemoteError("Cancelled", "the handler was cancelled")
+    except Exception as raised:
+        if isinstance(raised, RemoteError) and scope.cancelled_caught:
+            raise
+        text = "".join(traceback.format_exception(raised))
+        raise RemoteError(type(raised).__name__, str(raised), text) from None
+    except SystemExit as leaving:
+        if leaving.code in (0, None):
+            cell.end(ExitReason(kind="normal"))
+        else:
+            cell.crashed(leaving)
+        raise RemoteError("SystemExit", str(leaving)) from None
+    finally:
+        call.done = True
+        current.reset(token)
+        cell.handler = ""
+        cell.in_flight = None
+        cell.exchange.settle(inbound, fate, part)
+        released, cell.taken = cell.taken, None
+        released.set()
+        if cell.mailbox or cell.ending is not None:
+            cell.exchange.reading.wake(cell)
