@@ -1,0 +1,81 @@
+"""The actors of the benchmark: one answers, the other measures from inside its own node.
+
+A figure that a node measures itself holds what its own handlers see, and not the way to the
+benchmark's process. Asks and tells are made as any program makes them, without deadlines.
+"""
+
+from __future__ import annotations
+
+import time
+
+import trio
+
+from actors.actor import Actor
+from actors.ref import ActorRef
+from tests.bench_row import TEXT
+
+WARM_S = 0.1
+WARM_TELLS = 2000
+
+
+class Echo(Actor):
+    """Answers, and counts what it is told."""
+
+    def __init__(self) -> None:
+        self._noted = 0
+
+    async def echo(self, text: str) -> str:
+        return text
+
+    async def note(self, number: int, text: str) -> None:
+        self._noted += 1
+
+    async def noted(self) -> int:
+        """How many notes came since this was last asked."""
+        noted, self._noted = self._noted, 0
+        return noted
+
+
+class Caller(Actor):
+    """Asks and tells an `Echo`."""
+
+    async def round_trip_us(self, peer: ActorRef[Echo], seconds: float) -> float:
+        """One ask after the other; the median round trip."""
+        trips: list[float] = []
+        for duration in (WARM_S, seconds):
+            trips.clear()
+            until = time.perf_counter() + duration
+            while (began := time.perf_counter()) < until:
+                await peer.ask(Echo.echo, TEXT)
+                trips.append(time.perf_counter() - began)
+        return sorted(trips)[len(trips) // 2] * 1e6
+
+    async def asks_per_s(self, peer: ActorRef[Echo], tasks: int, seconds: float) -> float:
+        """So many tasks, each of which asks again and again."""
+        count, until = 0, 0.0
+
+        async def ask() -> None:
+            nonlocal count
+            while time.perf_counter() < until:
+                await peer.ask(Echo.echo, TEXT)
+                count += 1
+
+        for duration in (WARM_S, seconds):
+            count = 0
+            began = time.perf_counter()
+            until = began + duration
+            async with trio.open_nursery() as nursery:
+                for _ in range(tasks):
+                    nursery.start_soon(ask)
+        return count / (time.perf_counter() - began)
+
+    async def tells_per_s(self, peer: ActorRef[Echo], count: int) -> float:
+        """From the first tell until the last one was handled."""
+        for number in (WARM_TELLS, count):
+            began = time.perf_counter()
+            for each in range(number):
+                await peer.tell(Echo.note, each, TEXT)
+            noted = await peer.ask(Echo.noted)
+            if noted != number:
+                raise RuntimeError(f"{noted} of {number} tells were handled")
+        return count / (time.perf_counter() - began)
