@@ -1,17 +1,18 @@
 """The floors on trio and pyzmq: what a user would have without us. Run as a script.
 
     bench_floors.py serve ENDPOINT                  echo until stdin ends
-    bench_floors.py ask ENDPOINT BYTES SECONDS      prints the median round trip in us
-    bench_floors.py tasks ENDPOINT BYTES SECONDS N  prints echoes per second, N tasks
+    bench_floors.py ask ENDPOINT BYTES SECONDS      the median round trip in us
+    bench_floors.py tasks ENDPOINT BYTES SECONDS N  echoes per second, N tasks
     bench_floors.py pipeline ENDPOINT BYTES SECONDS N  the same, one loop, N outstanding
     bench_floors.py idle ENDPOINT                   open a ROUTER, and idle until stdin ends
 
-It imports trio and zmq and nothing else that is large: the memory of ``idle`` is a floor, too.
+Those that measure do it once for every line of stdin, and print the figure. This file
+imports trio and zmq and nothing else that is large: the memory of ``idle`` is a floor, too.
 
 Invariants
 ----------
 * ZMQ's FD is edge-triggered: EVENTS is read again before every wait for it.
-* Whoever serves or idles ends with its stdin, so with the benchmark.
+* Everybody ends with its stdin, so with the benchmark.
 """
 
 import sys
@@ -22,7 +23,7 @@ import trio
 import zmq
 
 Socket = zmq.Socket[bytes]
-WARM_S = 0.1
+WARM_S = 0.05
 
 
 class Wire:
@@ -70,11 +71,9 @@ def dial(context: "zmq.Context[Socket]", endpoint: str) -> Wire:
     return Wire(socket)
 
 
-async def ask(
-    context: "zmq.Context[Socket]", endpoint: str, payload: bytes, seconds: float
-) -> float:
+async def ask(wires: list[Wire], payload: bytes, seconds: float) -> float:
     """One echo after the other; the median round trip in us."""
-    wire = dial(context, endpoint)
+    (wire,) = wires
     trips: list[float] = []
     for duration in (WARM_S, seconds):
         trips.clear()
@@ -86,11 +85,8 @@ async def ask(
     return sorted(trips)[len(trips) // 2] * 1e6
 
 
-async def tasks(
-    context: "zmq.Context[Socket]", endpoint: str, payload: bytes, seconds: float, number: int
-) -> float:
+async def tasks(wires: list[Wire], payload: bytes, seconds: float) -> float:
     """As a trio user writes it: so many tasks, each awaits its own echo on its own socket."""
-    wires = [dial(context, endpoint) for _ in range(number)]
     count, until = 0, 0.0
 
     async def echo(wire: Wire) -> None:
@@ -110,11 +106,9 @@ async def tasks(
     return count / (time.perf_counter() - began)
 
 
-async def pipeline(
-    context: "zmq.Context[Socket]", endpoint: str, payload: bytes, seconds: float, number: int
-) -> float:
-    """One socket and one loop that keeps so many echoes outstanding, and asks nobody to wait."""
-    wire = dial(context, endpoint)
+async def pipeline(wires: list[Wire], payload: bytes, seconds: float, number: int) -> float:
+    """One socket and one loop that keeps so many echoes outstanding, for nobody who waits."""
+    (wire,) = wires
     for duration in (WARM_S, seconds):
         count = 0
         began = time.perf_counter()
@@ -130,6 +124,27 @@ async def pipeline(
     return count / (time.perf_counter() - began)
 
 
+async def measure(
+    context: "zmq.Context[Socket]",
+    endpoint: str,
+    role: str,
+    size: str,
+    seconds: str,
+    number: str = "1",
+) -> None:
+    """Once for every line of stdin. Nothing else runs here, so reading it may block."""
+    payload, duration, tasks_ = b"x" * int(size), float(seconds), int(number)
+    wires = [dial(context, endpoint) for _ in range(tasks_ if role == "tasks" else 1)]
+    while sys.stdin.readline():
+        if role == "ask":
+            figure = await ask(wires, payload, duration)
+        elif role == "tasks":
+            figure = await tasks(wires, payload, duration)
+        else:
+            figure = await pipeline(wires, payload, duration, tasks_)
+        print(figure, flush=True)
+
+
 SERVERS: dict[str, Callable[["zmq.Context[Socket]", str], Awaitable[None]]] = {
     "serve": serve,
     "idle": idle,
@@ -143,13 +158,7 @@ async def main(*arguments: str) -> None:
         if role in SERVERS:
             await SERVERS[role](context, endpoint)
         else:
-            payload, seconds = b"x" * int(numbers[0]), float(numbers[1])
-            if role == "ask":
-                figure = await ask(context, endpoint, payload, seconds)
-            else:
-                loop = {"tasks": tasks, "pipeline": pipeline}[role]
-                figure = await loop(context, endpoint, payload, seconds, int(numbers[2]))
-            print(figure, flush=True)
+            await measure(context, endpoint, role, *numbers)
         context.destroy(linger=0)
 
 

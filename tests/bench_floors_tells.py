@@ -1,18 +1,19 @@
 """The floor of tells: pyzmq alone, one message after the other. Run as a script.
 
-    bench_floors_tells.py receive ENDPOINT KIND COUNT COUNT...
-    bench_floors_tells.py send ENDPOINT KIND TEXT COUNT COUNT...
+    bench_floors_tells.py receive ENDPOINT KIND COUNT TEXT
+    bench_floors_tells.py send ENDPOINT KIND COUNT TEXT
 
 KIND ``encoded``: each message is the envelope and the payload that we would send, encoded for
 it, in two frames; the receiver decodes both and calls the method. KIND ``raw``: two frames of the
 same sizes, encoded once; the receiver counts them.
 
-``send`` prints the messages per second of the last COUNT, from its first send to the receiver's
-word that it has handled them all. No trio, no batches: sends and receives block.
+``send`` sends COUNT messages for every line of stdin, and prints the messages per second, from
+the first send to the receiver's word that it has handled them all. No trio, no batches: sends
+and receives block.
 
 Invariants
 ----------
-* Nobody waits longer than 30 s, so nobody outlives the benchmark by more.
+* Everybody ends with its stdin, so with the benchmark, or after 30 s in which nothing comes.
 """
 
 import sys
@@ -52,16 +53,19 @@ def open_socket(context: "zmq.Context[Socket]", kind: int) -> Socket:
     return socket
 
 
-def receive(context: "zmq.Context[Socket]", endpoint: str, kind: str, *counts: str) -> None:
+def receive(context: "zmq.Context[Socket]", endpoint: str, kind: str, count: str, _: str) -> None:
     socket = open_socket(context, zmq.ROUTER)
     socket.bind(endpoint)
     print("ready", flush=True)
     sink = Sink()
     take = decode_all if kind == "encoded" else count_all
-    for count in map(int, counts):
+    poller = zmq.Poller()
+    poller.register(socket, zmq.POLLIN)
+    poller.register(0, zmq.POLLIN)
+    while 0 not in dict(poller.poll()):
         sink.noted = 0
-        sender = take(socket, sink, count)
-        assert sink.noted == count
+        sender = take(socket, sink, int(count))
+        assert sink.noted == int(count)
         socket.send_multipart([sender, b"handled"])
 
 
@@ -83,16 +87,15 @@ def count_all(socket: Socket, sink: Sink, count: int) -> bytes:
     return sender
 
 
-def send(context: "zmq.Context[Socket]", endpoint: str, kind: str, text: str, *counts: str) -> None:
+def send(context: "zmq.Context[Socket]", endpoint: str, kind: str, count: str, text: str) -> None:
     socket = open_socket(context, zmq.DEALER)
     socket.connect(endpoint)
     offer = encode_all if kind == "encoded" else repeat
-    for count in map(int, counts):
+    while sys.stdin.readline():
         began = time.perf_counter()
-        offer(socket, text, count)
+        offer(socket, text, int(count))
         assert socket.recv_multipart() == [b"handled"]
-        rate = count / (time.perf_counter() - began)
-    print(rate, flush=True)
+        print(int(count) / (time.perf_counter() - began), flush=True)
 
 
 def encode_all(socket: Socket, text: str, count: int) -> None:

@@ -114,11 +114,11 @@ async def open_child(*command: str) -> AsyncIterator[Child]:
             )
 
 
-def floor(script: str, *arguments: object) -> tuple[str, ...]:
+def floor_command(script: str, *arguments: object) -> tuple[str, ...]:
     """The command that runs a floor, which imports nothing of ours."""
     return sys.executable, "-P", str(HERE / script), *map(str, arguments)
 
 
-def shell(*options: str) -> tuple[str, ...]:
+def shell_command(*options: str) -> tuple[str, ...]:
     """The command that runs the console script."""
     return SHELL, *options

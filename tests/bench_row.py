@@ -5,8 +5,8 @@ that file's ``ROWS``. The table, the medians and the judgement follow from it.
 
 Invariants
 ----------
-* A round measures figure and floor one right after the other, on the same machine in the same
-  mood; the ratio of a row is the median of its rounds' ratios, not the ratio of medians.
+* A round measures figure and floor one right after the other, or in turns; the ratio of a row is
+  the median of its rounds' ratios, not the ratio of medians.
 * A round starts all it needs and leaves nothing: no process, no file, no task.
 * Nothing here sets a deadline: it would travel with the asks that are measured. What takes too
   long is cancelled from outside, see `tests.bench`.
@@ -87,6 +87,11 @@ class Row(ABC):
         """
 
     @property
-    def seconds(self) -> float:
-        """How long to count what is counted per second."""
-        return 0.2 if self.quick else 0.8
+    def turns(self) -> int:
+        """How often figure and floor take turns within a round."""
+        return 1 if self.quick else 5
+
+    @property
+    def turn_s(self) -> float:
+        """How long one turn is, where something is done as often as possible."""
+        return 0.2

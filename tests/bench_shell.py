@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import statistics
 import time
 from pathlib import Path
 
 import trio
 
-from tests.bench_calls import asks_in_flight
-from tests.bench_process import Child, open_child, shell
+from tests.bench_actors import Caller
+from tests.bench_calls import IN_FLIGHT, open_pair
+from tests.bench_process import Child, open_child, shell_command
 from tests.bench_row import Note, Round, Row, at_least, figure_at_most
 
 NODES = 4
@@ -18,7 +20,10 @@ SOFT_LIMIT = 1024
 
 
 class ExecLines(Row):
-    """``exec N time`` over 4 nodes in the dialect ``spec``, from the first answer to the last."""
+    """``exec N time`` over 4 nodes in the dialect ``spec``, from the first answer to the last.
+
+    Our own asks, which are the floor, are measured before and after.
+    """
 
     name = "exec lines through the shell"
     floor_name = "our own 64 asks in flight"
@@ -27,13 +32,18 @@ class ExecLines(Row):
     aim = at_least(0.5)
 
     async def round(self) -> Round:
-        asks = await asks_in_flight(self.seconds)
-        async with open_child(*shell()) as regrow:
+        async with open_child(*shell_command()) as regrow, open_pair() as (caller, echo):
+
+            async def asks() -> float:
+                return await caller.ask(Caller.asks_per_s, echo, IN_FLIGHT, self.turn_s)
+
+            before = await asks()
             for number in range(1, NODES + 1):
                 await talk(regrow, [f"create {number}"])
             count = 4_000 if self.quick else 20_000
             lines = [f"exec {1 + number % NODES} time" for number in range(count)]
-            return Round(await talk(regrow, lines), asks)
+            executed = await talk(regrow, lines)
+            return Round(executed, statistics.fmean([before, await asks()]))
 
 
 class Tree(Row):
@@ -50,7 +60,7 @@ class Tree(Row):
         nodes = 40 if self.quick else 200
         beating_s = 2.0 if self.quick else 5.0
         limited = f'ulimit -Sn {SOFT_LIMIT} && exec "$0" "$@"'
-        async with open_child("/bin/sh", "-c", limited, *shell()) as regrow:
+        async with open_child("/bin/sh", "-c", limited, *shell_command()) as regrow:
             began = time.perf_counter()
             await talk(
                 regrow, [f"create {n} {(n - 1) // FAN_OUT or -1}" for n in range(1, nodes + 1)]

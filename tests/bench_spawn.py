@@ -14,7 +14,7 @@ import trio
 from actors.node import ComputeNode
 from actors.system import open_system
 from tests.bench_calls import new_endpoint
-from tests.bench_process import floor, open_child, shell
+from tests.bench_process import floor_command, open_child, shell_command
 from tests.bench_row import Note, Round, Row, at_most
 
 NODES = 16
@@ -25,6 +25,7 @@ class Create(Row):
     """Through the real shell, over pipes: from writing ``create N`` to reading its answer.
 
     The first ones, which warm it up, do not count; all nodes stay, each under the controller.
+    Cold interpreters are started in between.
     """
 
     name = "create to its answer"
@@ -34,10 +35,12 @@ class Create(Row):
     aim = at_most(1 / 25)
 
     async def round(self) -> Round:
-        cold = [await self._cold_ms() for _ in range(1 if self.quick else 3)]
-        async with open_child(*shell()) as regrow:
-            created: list[float] = []
+        created: list[float] = []
+        cold: list[float] = []
+        async with open_child(*shell_command()) as regrow:
             for number in range(1, 29):
+                if number % 7 == 1:
+                    cold.append(await self._cold_ms())
                 began = time.perf_counter()
                 await regrow.send(b"create %d\n" % number)
                 answer = await regrow.line()
@@ -86,7 +89,7 @@ class IdleNode(Row):
         async with AsyncExitStack() as stack:
             pids = []
             for _ in range(NODES):
-                command = floor("bench_floors.py", "idle", new_endpoint())
+                command = floor_command("bench_floors.py", "idle", new_endpoint())
                 child = await stack.enter_async_context(open_child(*command))
                 await child.line()
                 pids.append(child.popen.pid)
