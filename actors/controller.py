@@ -12,7 +12,6 @@ Invariants
 
 from __future__ import annotations
 
-import math
 from signal import SIGKILL
 
 import trio
@@ -76,22 +75,24 @@ class Controller(Registrar, Actor):
         record = self._known(who)
         if isinstance(record, Refusal):
             return Answer(refusal=record)
-        await self._stop(record.name)
+        await self._stop(record)
         return Answer(reason=record.reason or _UNKNOWN)
 
-    async def _stop(self, name: str) -> None:
-        for each in self.nodes.places.subtree(name):
-            self.nodes.records[each].planned = True
-        await self._stop_under(name)
-        record = self.nodes.records.get(name)
-        if record is not None:
-            await end(record, self._cell.exchange)
-            self.nodes.forget(record)
+    async def _stop(self, record: Record) -> None:
+        """It and all under it are ended and forgotten, unless its place has another holder."""
+        records, places = self.nodes.records, self.nodes.places
+        if records.get(record.name) is not record:
+            return
+        for each in places.subtree(record.name):
+            records[each].planned = True
+        await self._stop_under(record.name)
+        await end(record, self._cell.exchange)
+        self.nodes.forget(record)
 
     async def _stop_under(self, name: str) -> None:
         async with trio.open_nursery() as nursery:
             for child in self.nodes.places.children(name):
-                nursery.start_soon(self._stop, child)
+                nursery.start_soon(self._stop, self.nodes.records[child])
 
     @reentrant
     async def kill_one(self, who: Address) -> Answer:
@@ -121,9 +122,8 @@ class Controller(Registrar, Actor):
 
     async def _follow_down(self, record: Record) -> None:
         """A planned end takes the subtree along."""
-        record.planned = True
-        await self._stop_under(record.name)
-        self.nodes.forget(record)
+        if self.nodes.records.get(record.name) is record:
+            await self._stop(record)
 
     # -- looking
 
@@ -151,5 +151,4 @@ class Controller(Registrar, Actor):
 
     async def _stop_everything(self) -> None:
         """Every child has been stopped."""
-        with trio.CancelScope(shield=True, deadline=math.inf):
-            await self._stop_under(CONTROLLER)
+        await self._stop_under(CONTROLLER)

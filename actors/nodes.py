@@ -16,6 +16,7 @@ Invariants
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from signal import SIGKILL
@@ -71,6 +72,7 @@ class Nodes:
         self._incarnation = CONTROLLER_INCARNATION
         self._by_incarnation: dict[int, Record] = {}
         self._by_endpoint: dict[str, Record] = {}
+        self._ended_ones: deque[Record] = deque()
         self._counters: dict[str, int] = {}
         self._beat_s = 0.25
         control = exchange.control
@@ -145,9 +147,14 @@ class Nodes:
     async def undo(self, record: Record) -> None:
         """Nothing is left of a start that failed."""
         record.planned = True
-        if record.pid and not record.ended.is_set():
+        if not record.settled.is_set():
+            record.failure = "its start was given up"
+            record.settled.set()
+        if record.pid:
             record.signal(SIGKILL)
             await record.ended.wait()
+        else:
+            self._ended(record, ExitReason(kind="unknown"))
         self.forget(record)
 
     def forget(self, record: Record) -> None:
@@ -160,8 +167,15 @@ class Nodes:
 
     # -- what nodes say
 
+    def _present(self, endpoint: str) -> Record | None:
+        """The node that listens there, if it holds a place and is not known to be dead."""
+        record = self._by_endpoint.get(endpoint)
+        if record is None or record.gone or self.records.get(record.name) is not record:
+            return None
+        return record
+
     def _hello(self, peer: Peer, hello: wire.Hello, _: Any) -> None:
-        record = self._by_incarnation.get(hello.address.incarnation)
+        record = self._present(hello.address.endpoint)
         if record is None or record.address != hello.address or record.planned:
             self._exchange.strays["uninvited"] += 1
             return
@@ -179,7 +193,7 @@ class Nodes:
         self._exchange.say(peer, welcome, record.args)
 
     def _started(self, peer: Peer, started: wire.Started, _: Any) -> None:
-        record = self._by_endpoint.get(peer.endpoint)
+        record = self._present(peer.endpoint)
         if record is None or record.settled.is_set():
             return
         record.started = True
@@ -215,8 +229,8 @@ class Nodes:
             record.watchers.pop(peer, None)
 
     def _judged(self, verdict: wire.Verdict) -> None:
-        record = self._by_endpoint.get(verdict.endpoint)
-        if record is None or record.gone or record.verdict == verdict.kind:
+        record = self._present(verdict.endpoint)
+        if record is None or record.verdict == verdict.kind:
             return
         was, record.verdict = record.verdict, verdict.kind
         self.places.mark(record.name, record.incarnation, State(verdict.kind))
@@ -225,12 +239,25 @@ class Nodes:
         for watcher in record.watchers:
             self._exchange.say(watcher, verdict)
         now = trio.current_time()
+        self._stand_in(record)
         if verdict.kind == "ok":
             self._tell_listeners("heard", record, now)
         elif was == "ok":
             self._tell_listeners("silent", record, now - verdict.silent_s)
 
     # -- guardians
+
+    def _stand_in(self, guardian: Record) -> None:
+        """Listen to the wards of one that is silent itself; give them back when it is heard."""
+        for name in self.places.wards(guardian.name):
+            ward = self.records[name]
+            if not ward.started or ward.gone:
+                continue
+            if guardian.verdict == "ok":
+                self.guard.unguard(ward.sequence + 1, ward.incarnation)
+                self._guard_by(guardian.name, ward)
+            else:
+                self._guard_by(CONTROLLER, ward)
 
     def _address_of(self, name: str) -> Address:
         return self._exchange.address if name == CONTROLLER else self.records[name].address
@@ -300,8 +327,18 @@ class Nodes:
         self._gone(record, reason)
         record.reason = reason
         record.ended.set()
+        self._remember(record)
         if record.started and not record.planned and reason.planned:
             self.planned_end(record)
+
+    def _remember(self, record: Record) -> None:
+        """Keep the certificates of the last `ENDED_KEPT` that ended."""
+        self._ended_ones.append(record)
+        if len(self._ended_ones) > ENDED_KEPT:
+            oldest = self._ended_ones.popleft()
+            if self.records.get(oldest.name) is not oldest:
+                self._by_incarnation.pop(oldest.incarnation, None)
+                self._by_endpoint.pop(oldest.address.endpoint, None)
 
     def _gone(self, record: Record, reason: ExitReason) -> None:
         """It is certainly dead: everybody is told, whatever may still be learned of it."""

@@ -156,23 +156,30 @@ class _Opening:
     async def __aenter__(self) -> System:
         self._leaving = trio.Event()
         self._left = trio.Event()
+        self._ready = trio.Event()
+        self._system: System | None = None
+        self._nursery: trio.Nursery
         self._failure: BaseException | None = None
         self._scope = trio.CancelScope()
         self._end = trio.CancelScope(shield=True)
         self._runtime = trio.CancelScope(shield=True)
         self._manager = trio.open_nursery()
         nursery = await self._manager.__aenter__()
+        # Not nursery.start(): a task that is started in a cancelled scope never leaves it.
+        nursery.start_soon(self._run)
         try:
-            system: System = await nursery.start(self._run)
+            await self._ready.wait()
         except BaseException:
-            raised = sys.exc_info()
             self._runtime.cancel()
             await self._close(nursery)
-            assert raised[1] is not None
-            raise _single(raised[1]) from None
+            raise
+        if self._system is None:
+            await self._close(nursery)
+            assert self._failure is not None
+            raise _single(self._failure)
         self._nursery = nursery
         self._scope.__enter__()
-        return system
+        return self._system
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -205,33 +212,27 @@ class _Opening:
         await self._manager.__aexit__(None, None, None)
 
     @trio.lowlevel.enable_ki_protection
-    async def _run(self, *, task_status: trio.TaskStatus[System]) -> None:
+    async def _run(self) -> None:
         """The runtime's own tasks, from before the body to after it.
 
         Whoever cancels the block cancels the body alone; these end in their own order.
         """
-        with self._runtime:
-            await self._run_shielded(task_status)
-
-    async def _run_shielded(self, task_status: trio.TaskStatus[System]) -> None:
-        started = False
         try:
-            async with (
-                _open_runtime(self._output, self._end) as system,
-                trio.open_nursery() as nursery,
-            ):
-                if self._signals:
-                    nursery.start_soon(self._hear_signals)
-                started = True
-                task_status.started(system)
-                await self._leaving.wait()
-                nursery.cancel_scope.cancel()
+            with self._runtime:
+                async with (
+                    _open_runtime(self._output, self._end) as self._system,
+                    trio.open_nursery() as nursery,
+                ):
+                    if self._signals:
+                        nursery.start_soon(self._hear_signals)
+                    self._ready.set()
+                    await self._leaving.wait()
+                    nursery.cancel_scope.cancel()
         except Exception as failure:
-            if not started:
-                raise
             self._failure = failure
             self._scope.cancel()
         finally:
+            self._ready.set()
             self._left.set()
 
     async def _hear_signals(self) -> None:

@@ -92,9 +92,9 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     if outbound is None:
         outbound = open_pair(source, target)
     peer = outbound.peer
-    if peer.verdict or peer.dead is not None or outbound.closed is not None:
-        outbound.check()
     exchange = source.exchange
+    if peer.verdict or peer.dead is not None or outbound.closed is not None or exchange.closed:
+        outbound.check()
     body = peer.batch.body
     start = len(body)
     positions, buffers = signature.encode(args, body)
@@ -162,6 +162,8 @@ def _cancel(exchange: Exchange, outbound: Outbound, id: int) -> None:
 
 def _error(outbound: Outbound, answer: wire.Fail | None) -> Exception:
     if answer is None:
+        if outbound.source.exchange.closed:
+            return trio.ClosedResourceError("the system has ended")
         reason = outbound.closed or outbound.peer.dead
         if reason is not None:
             return dead(outbound.target, reason)

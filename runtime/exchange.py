@@ -11,6 +11,7 @@ Invariants
   that is not here, is counted in ``strays`` and dropped.
 * Every ask in ``pending`` ends in a reply, a failure, its peer's death or verdict, or its
   caller's cancellation; whichever comes first removes it.
+* When `run` ends, every wait for an answer or for credit ends with `trio.ClosedResourceError`.
 * A peer that is known to be dead is never connected again: its endpoint is not reused.
 """
 
@@ -98,6 +99,7 @@ class Exchange(Settling):
         self._callers: dict[int, Peer] = {}  # by incarnation
         self._last_id = 0
         self.nursery: trio.Nursery | None = None  # for local cells
+        self.closed = False
         self.controller = self.peer(controller) if controller else self.here
         self.reading: Reading = (
             Reader(transport, self.drain, self.flush)
@@ -111,7 +113,19 @@ class Exchange(Settling):
             self.nursery = nursery
             nursery.start_soon(self.reading.run)
             task_status.started()
-            await self._keep_reporting()
+            try:
+                await self._keep_reporting()
+            finally:
+                self._shut()
+
+    def _shut(self) -> None:
+        """Nothing will arrive any more: whoever waits is told so."""
+        self.closed = True
+        for slot in list(self.pending.values()):
+            self.reading.wake(slot)
+        self.pending.clear()
+        for outbound in list(self.outbounds.values()):
+            outbound.wake_all()
 
     def now(self) -> float:
         """The instant that deadlines on the wire speak of."""

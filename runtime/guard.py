@@ -9,7 +9,8 @@ Invariants
 * Guardianship is numbered by the controller; a lower number changes nothing.
 * A verdict is given only after everything that waited has been read, and never for a
   silence that this process's own standing still explains.
-* ``report`` gets a verdict when it differs from the last one on that ward; ``ok`` ends it.
+* ``report`` gets a verdict when it differs from the last one on that ward; the first beat
+  of a ward is news too, for it may have been silent under another guardian.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class _Ward:
         self.sequence = sequence
         self.address = address
         self.pid = pid
-        self.kind = "ok"
+        self.kind = ""  # until it is heard
         self.loop_ticks = -1
         self.cpu_ticks = -1
 
@@ -83,7 +84,7 @@ class Guard:
     def guard(self, sequence: int, address: Address, pid: int) -> None:
         """Listen to the beats of the node at ``address`` from now on."""
         ward = self._wards.get(address.name)
-        if ward is not None and ward.sequence >= sequence:
+        if ward is not None and ward.sequence > sequence:
             return
         self._wards[address.name] = _Ward(sequence, address, pid)
         self._watch.guard(address.name, address.incarnation, trio.current_time())
@@ -139,8 +140,9 @@ class Guard:
         self._exchange.say(peer, wire.Heard(envelope.number))
         name = peer.address.name
         now = trio.current_time()
-        if self._watch.beat(name, peer.address.incarnation, now):
-            ward = self._wards[name]
+        self._watch.beat(name, peer.address.incarnation, now)
+        ward = self._wards.get(name)
+        if ward is not None and ward.kind != "ok" and ward.address == peer.address:
             ward.kind = "ok"
             self._report(wire.Verdict(ward.address.endpoint, "ok"))
 

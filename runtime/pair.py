@@ -85,7 +85,10 @@ class Outbound:
         Raises:
             ActorDeadError: that incarnation has exited.
             UnreachableError: its process is frozen or cut off.
+            trio.ClosedResourceError: this process's exchange has ended.
         """
+        if self.source.exchange.closed:
+            raise trio.ClosedResourceError("the system has ended")
         reason = self.closed or self.peer.dead
         if reason is not None:
             raise dead(self.target, reason)

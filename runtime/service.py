@@ -264,22 +264,27 @@ class Service(Seat):
             why = f"{self.address.name} has no handler {part[0].handler[:100]!r}"
             self.exchange.fail(inbound, part, "wire", why)
             return
+        message = part[0]
+        call = Call(self, inbound, message)
+        call.scope = trio.CancelScope()
+        if type(message) is wire.Ask:
+            if message.deadline:
+                if self._too_late(signature, inbound, part):
+                    return
+                call.scope.deadline = self.trio_deadline(message.deadline)
+            self.apart[inbound, message.id] = call.scope
         assert self.nursery is not None
-        self.nursery.start_soon(self._handle_apart, signature, inbound, part)
+        self.nursery.start_soon(self._handle_apart, call, signature, inbound, part)
 
-    async def _handle_apart(self, signature: Signature, inbound: Inbound, part: Part) -> None:
+    async def _handle_apart(
+        self, call: Call, signature: Signature, inbound: Inbound, part: Part
+    ) -> None:
         """A reentrant handler: its own task and its own scope."""
         message, payload, buffers = part
         asked = type(message) is wire.Ask
-        if asked and message.deadline and self._too_late(signature, inbound, part):
-            return
-        call = Call(self, inbound, message)
         current.set(call)
-        with trio.CancelScope() as call.scope:
-            if asked:
-                self.apart[inbound, message.id] = call.scope
-                if message.deadline:
-                    call.scope.deadline = self.trio_deadline(message.deadline)
+        assert call.scope is not None
+        with call.scope:
             try:
                 args = signature.decode(payload, message.buffers, buffers)
                 result = await signature.run(self.actor, *args)

@@ -106,14 +106,16 @@ class ZmqTransport:
         return False
 
     async def _work_off(self, endpoint: str, socket: "zmq.Socket[bytes]") -> None:
-        fd = _int(socket.get(zmq.FD))
+        """Send what was kept, as soon as the wire takes it, unless the peer is given up first."""
+        if socket.closed:
+            return
         backlog = self._backlogs[endpoint]
         try:
             while backlog and not socket.closed:
-                if _int(socket.get(zmq.EVENTS)) & zmq.POLLOUT and _offer(socket, backlog[0]):
+                if not _int(socket.get(zmq.EVENTS)) & zmq.POLLOUT:
+                    await trio.lowlevel.wait_readable(_int(socket.get(zmq.FD)))
+                elif _offer(socket, backlog[0]):
                     backlog.popleft()
-                elif not _int(socket.get(zmq.EVENTS)) & zmq.POLLOUT:
-                    await trio.lowlevel.wait_readable(fd)
         except trio.ClosedResourceError:
             pass  # disconnected: what is left is the senders' undelivered
         finally:

@@ -74,13 +74,26 @@ class Forest:
 
     async def create(self, id: int, parent: int) -> int:
         name = str(id)
-        with trio.move_on_after(self._start_s):
-            if parent == ROOT:
-                await self._system.spawn(ComputeNode, name=name, start_s=self._start_s)
-            else:
-                await self._create_under(self._ref(parent), name)
-            return self._nodes.row(name).pid
+        try:
+            with trio.move_on_after(self._start_s):
+                if parent == ROOT:
+                    await self._system.spawn(ComputeNode, name=name, start_s=self._start_s)
+                else:
+                    await self._create_under(self._ref(parent), name)
+                return self._nodes.row(name).pid
+        except BaseException:
+            await self._leave_nothing(name)
+            raise
+        await self._leave_nothing(name)
         raise SpawnError(f"node {id} did not start within {self._start_s:g} s")
+
+    async def _leave_nothing(self, name: str) -> None:
+        """Its parent may have died with the news that it is up."""
+        with trio.CancelScope(shield=True):
+            record = self._nodes.records.get(name)
+            if record is not None:
+                await ref_to(record.address).kill()
+                await ref_to(record.address).stop()
 
     async def _create_under(self, parent: ActorRef[ComputeNode], name: str) -> None:
         try:
