@@ -25,13 +25,13 @@ from typing import Any
 import msgspec
 import trio
 
-from actors.places import Change, Places, State
+from actors.guardians import Guardians
+from actors.places import Places, State
 from actors.record import Happened, Record
 from runtime import envelope as wire
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
-from runtime.guard import Guard
 from runtime.keeper import Keeper
 from runtime.life import START, Boot
 from runtime.orders import Exited, Order
@@ -43,8 +43,6 @@ from runtime.run_folder import output_path, page_path, socket_path
 
 ZYGOTE_S = 0.02
 """How long a death waits for the zygote's word on how it came."""
-LAST = 1 << 62
-"""No guardianship has a higher number."""
 ENDED_KEPT = 10_000
 
 
@@ -62,7 +60,7 @@ class Nodes:
         self.places = Places()
         self.records: dict[str, Record] = {}  # the present or last incarnation of each place
         self.listeners: list[Callable[[Happened], None]] = []
-        self.guard = Guard(exchange, self._judged, folder)
+        self.guardians = Guardians(exchange, self.places, self.records, self._judged, folder)
         self._exchange = exchange
         self._keeper = keeper
         self._folder = folder
@@ -74,7 +72,6 @@ class Nodes:
         self._by_endpoint: dict[str, Record] = {}
         self._ended_ones: deque[Record] = deque()
         self._counters: dict[str, int] = {}
-        self._beat_s = 0.25
         control = exchange.control
         control[wire.Hello] = self._hello
         control[wire.Started] = self._started
@@ -184,9 +181,9 @@ class Nodes:
         welcome = wire.Welcome(
             spec.entry,
             len(record.args),
-            self._address_of(self.places.guardian(record.name)),
+            self.guardians.address_of(self.places.guardian(record.name)),
             record.sequence,
-            self._beat_s,
+            self.guardians.beat_s,
             spec.mailbox_messages,
             spec.mailbox_bytes,
         )
@@ -198,7 +195,7 @@ class Nodes:
             return
         record.started = True
         record.settled.set()
-        self._guard_by(self.places.guardian(record.name), record)
+        self.guardians.assign(self.places.guardian(record.name), record)
         self._tell_listeners("started", record, trio.current_time())
 
     def _start_failed(self, peer: Peer, failed: wire.StartFailed, _: Any) -> None:
@@ -239,60 +236,11 @@ class Nodes:
         for watcher in record.watchers:
             self._exchange.say(watcher, verdict)
         now = trio.current_time()
-        self._stand_in(record)
+        self.guardians.stand_in(record)
         if verdict.kind == "ok":
             self._tell_listeners("heard", record, now)
         elif was == "ok":
             self._tell_listeners("silent", record, now - verdict.silent_s)
-
-    # -- guardians
-
-    def _stand_in(self, guardian: Record) -> None:
-        """Listen to the wards of one that is silent itself; give them back when it is heard."""
-        for name in self.places.wards(guardian.name):
-            ward = self.records[name]
-            if not ward.started or ward.gone:
-                continue
-            if guardian.verdict == "ok":
-                self.guard.unguard(ward.sequence + 1, ward.incarnation)
-                self._guard_by(guardian.name, ward)
-            else:
-                self._guard_by(CONTROLLER, ward)
-
-    def _address_of(self, name: str) -> Address:
-        return self._exchange.address if name == CONTROLLER else self.records[name].address
-
-    def _guard_by(self, guardian: str, record: Record) -> None:
-        if guardian == CONTROLLER:
-            self.guard.guard(record.sequence, record.address, record.pid)
-            return
-        peer = self._exchange.peer(self._address_of(guardian).endpoint)
-        self._exchange.say(peer, wire.Guard(record.sequence, record.address, record.pid))
-
-    def _change(self, change: Change) -> None:
-        """Tell the child, its new guardian and the one before."""
-        record = self.records[change.child]
-        if record.incarnation != change.incarnation or not record.started:
-            return
-        record.sequence = change.number
-        unguard = wire.Unguard(change.number, change.incarnation)
-        if change.previous == CONTROLLER:
-            self.guard.unguard(change.number, change.incarnation)
-        elif change.previous and self.places.lives(change.previous):
-            previous = self._exchange.peer(self._address_of(change.previous).endpoint)
-            self._exchange.say(previous, unguard)
-        self._guard_by(change.guardian, record)
-        if record.peer is not None:
-            to = self._address_of(change.guardian)
-            self._exchange.say(record.peer, wire.Guardian(change.number, to))
-
-    def pace(self, beat_s: float) -> None:
-        """Everybody beats every ``beat_s`` seconds from now on."""
-        self._beat_s = beat_s
-        self.guard.pace(beat_s)
-        for record in self.records.values():
-            if record.peer is not None and not record.gone:
-                self._exchange.say(record.peer, wire.Pace(beat_s))
 
     # -- deaths
 
@@ -350,17 +298,13 @@ class Nodes:
             record.settled.set()
         changes = self.places.died(record.name, record.incarnation)
         self._exchange.down(record.address.endpoint, reason)
-        self.guard.unguard(LAST, record.incarnation)
         down = wire.Down(record.address.endpoint, reason)
         for watcher in record.watchers:
             self._exchange.say(watcher, down)
         record.watchers.clear()
         for change in changes:
-            self._change(change)
-        guardian = self.places.guardian(record.name) if record.name in self.places else CONTROLLER
-        if guardian != CONTROLLER and self.places.lives(guardian):
-            peer = self._exchange.peer(self._address_of(guardian).endpoint)
-            self._exchange.say(peer, wire.Unguard(LAST, record.incarnation))
+            self.guardians.change(change)
+        self.guardians.release(record)
         if record.started:
             self._tell_listeners("died", record, trio.current_time())
 

@@ -280,7 +280,7 @@ async def _open_runtime(
                 keepers.append(keeper)
                 up = trio.Event()
                 nursery.start_soon(cell.run, controller, up.set)
-                nursery.start_soon(nodes.guard.run)
+                nursery.start_soon(nodes.guardians.guard.run)
                 nursery.start_soon(outputs.run)
                 await up.wait()
                 context.root.set(cell)

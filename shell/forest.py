@@ -122,7 +122,7 @@ class Forest:
         await self._ref(id).kill()
 
     async def beat(self, period_s: float) -> None:
-        self._nodes.pace(period_s)
+        self._nodes.guardians.pace(period_s)
 
     @contextmanager
     def listen(self, heard: Callable[[heartbeat.Change], None]) -> Iterator[None]:

@@ -1,0 +1,99 @@
+"""Who listens to whose beats: the controller's orders to guardians and wards.
+
+The table of places says who is whose guardian; this tells them, and takes a silent
+guardian's wards over until it is heard again.
+
+Invariants
+----------
+* Every living node is listened to by one that is not known to be silent.
+* Every order carries the number that the table gave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from actors.places import Change, Places
+from actors.record import Record
+from runtime import envelope as wire
+from runtime.address import CONTROLLER, Address
+from runtime.exchange import Exchange
+from runtime.guard import BEAT_S, Guard
+
+LAST = 1 << 62
+"""No guardianship has a higher number."""
+
+
+class Guardians:
+    """The controller's own guard, and its word to all others."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        places: Places,
+        records: dict[str, Record],
+        report: Callable[[wire.Verdict], None],
+        folder: str,
+    ) -> None:
+        self.guard = Guard(exchange, report, folder)
+        self.beat_s = BEAT_S
+        self._exchange = exchange
+        self._places = places
+        self._records = records
+
+    def stand_in(self, guardian: Record) -> None:
+        """Listen to the wards of one that is silent itself; give them back when it is heard."""
+        for name in self._places.wards(guardian.name):
+            ward = self._records[name]
+            if not ward.started or ward.gone:
+                continue
+            if guardian.verdict == "ok":
+                self.guard.unguard(ward.sequence + 1, ward.incarnation)
+                self.assign(guardian.name, ward)
+            else:
+                self.assign(CONTROLLER, ward)
+
+    def address_of(self, name: str) -> Address:
+        return self._exchange.address if name == CONTROLLER else self._records[name].address
+
+    def assign(self, guardian: str, record: Record) -> None:
+        if guardian == CONTROLLER:
+            self.guard.guard(record.sequence, record.address, record.pid)
+            return
+        peer = self._exchange.peer(self.address_of(guardian).endpoint)
+        self._exchange.say(peer, wire.Guard(record.sequence, record.address, record.pid))
+
+    def change(self, change: Change) -> None:
+        """Tell the child, its new guardian and the one before."""
+        record = self._records[change.child]
+        if record.incarnation != change.incarnation or not record.started:
+            return
+        record.sequence = change.number
+        unguard = wire.Unguard(change.number, change.incarnation)
+        if change.previous == CONTROLLER:
+            self.guard.unguard(change.number, change.incarnation)
+        elif change.previous and self._places.lives(change.previous):
+            previous = self._exchange.peer(self.address_of(change.previous).endpoint)
+            self._exchange.say(previous, unguard)
+        self.assign(change.guardian, record)
+        if record.peer is not None:
+            to = self.address_of(change.guardian)
+            self._exchange.say(record.peer, wire.Guardian(change.number, to))
+
+    def pace(self, beat_s: float) -> None:
+        """Everybody beats every ``beat_s`` seconds from now on."""
+        self.beat_s = beat_s
+        self.guard.pace(beat_s)
+        for record in self._records.values():
+            if record.peer is not None and not record.gone:
+                self._exchange.say(record.peer, wire.Pace(beat_s))
+
+    def release(self, record: Record) -> None:
+        """Nobody listens to it any more: it is dead."""
+        self.guard.unguard(LAST, record.incarnation)
+        if record.name not in self._places:
+            return
+        guardian = self._places.guardian(record.name)
+        if guardian != CONTROLLER and self._places.lives(guardian):
+            peer = self._exchange.peer(self.address_of(guardian).endpoint)
+            self._exchange.say(peer, wire.Unguard(LAST, record.incarnation))
