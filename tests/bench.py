@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="rows with this in their name")
     parser.add_argument("--quick", action="store_true", help="measure less, for a first look")
     options = parser.parse_args()
-    rounds = options.rounds or (1 if options.quick else 5)
+    rounds = (1 if options.quick else 5) if options.rounds is None else options.rounds
     rows = [row(options.quick) for row in ROWS if options.only in row.name]
     if not rows or rounds < 1:
         parser.error(f"no row has {options.only!r} in its name, or no rounds")
