@@ -1,1 +1,65 @@
-"""Actors: the programs for the machine, and the public API."""
+"""Actors: the public API, and the programs for the machine.
+
+import trio
+from actors import Actor, open_system
+
+class Counter(Actor):
+    def __init__(self, start: int = 0) -> None:
+        self.value = start
+
+    async def add(self, amount: int) -> int:
+        self.value += amount
+        return self.value
+
+async def main() -> None:
+    async with open_system() as system:
+        counter = await system.spawn(Counter, 3, name="counter")  # its own process
+        with trio.fail_after(2):
+            print(await counter.ask(Counter.add, 4))
+
+if __name__ == "__main__":
+    trio.run(main)
+"""
+
+import os
+
+import runtime
+
+if os.path.dirname(os.path.dirname(os.path.abspath(runtime.__file__ or ""))) != os.path.dirname(
+    os.path.dirname(os.path.abspath(__file__))
+):
+    raise ImportError(
+        f"{runtime.__file__} stands in the way of regrow's own package 'runtime': rename it"
+    )
+
+from actors.actor import Actor, reentrant
+from actors.ref import ActorRef
+from actors.system import System, open_system
+from runtime.errors import (
+    ActorDeadError,
+    ActorError,
+    DeliveryError,
+    MailboxFullError,
+    RemoteError,
+    SpawnError,
+    UnreachableError,
+    WireError,
+)
+from runtime.exits import ExitReason
+
+__all__ = [
+    "Actor",
+    "ActorDeadError",
+    "ActorError",
+    "ActorRef",
+    "DeliveryError",
+    "ExitReason",
+    "MailboxFullError",
+    "RemoteError",
+    "SpawnError",
+    "System",
+    "UnreachableError",
+    "WireError",
+    "open_system",
+    "reentrant",
+]

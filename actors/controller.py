@@ -17,7 +17,7 @@ from signal import SIGKILL
 import trio
 
 from actors.actor import Actor, reentrant
-from actors.ladder import end
+from actors.ladder import POLITE_S, end, tell_local
 from actors.nodes import Nodes
 from actors.record import Record
 from runtime.address import CONTROLLER, Address
@@ -99,7 +99,10 @@ class Controller(Registrar, Actor):
         record = self._known(who)
         if isinstance(record, Refusal):
             return Answer(refusal=record)
-        if record.pid and not record.ended.is_set():
+        if record.spec.local and not record.ended.is_set():
+            tell_local(record, self._cell.exchange, force=True)
+            await record.ends_within(POLITE_S)
+        elif record.pid and not record.ended.is_set():
             record.signal(SIGKILL)
             await record.ended.wait()
         return Answer(reason=record.reason or _UNKNOWN)

@@ -12,7 +12,6 @@ from actors.record import Record
 from runtime import envelope as wire
 from runtime import procfs
 from runtime.exchange import Exchange
-from runtime.exits import ExitReason
 
 POLITE_S = 1.0
 
@@ -40,14 +39,17 @@ async def end(record: Record, exchange: Exchange) -> None:
 
 
 async def _end_local(record: Record, exchange: Exchange) -> None:
-    cell = exchange.cells.get(record.incarnation)
-    peer = exchange.peers.get(record.address.endpoint)
     for force in (False, True):
-        if cell is not None:
-            cell.end(ExitReason(kind="shutdown"))
-            if force:
-                cell.interrupt()
-        elif peer is not None:
-            exchange.say(peer, wire.Stop(record.incarnation, force))
+        tell_local(record, exchange, force)
         if await record.ends_within(POLITE_S):
             return
+
+
+def tell_local(record: Record, exchange: Exchange, force: bool) -> None:
+    """Tell a local cell to end, or, with ``force``, to give its handler up as well."""
+    cell = exchange.cells.get(record.incarnation)
+    peer = exchange.peers.get(record.address.endpoint)
+    if cell is not None:
+        cell.stop(force)
+    elif peer is not None:
+        exchange.say(peer, wire.Stop(record.incarnation, force))

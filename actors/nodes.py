@@ -276,6 +276,9 @@ class Nodes:
         record.reason = reason
         record.ended.set()
         self._remember(record)
+        for local in list(self.records.values()):
+            if local.spec.local and local.address.endpoint == record.address.endpoint:
+                self._ended(local, reason)
         if record.started and not record.planned and reason.planned:
             self.planned_end(record)
 

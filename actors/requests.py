@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 import trio
@@ -18,14 +19,14 @@ from runtime import calls
 from runtime.address import Address, check_name
 from runtime.behaviour import Behaviour, handlers_of
 from runtime.cell import Cell
-from runtime.errors import SpawnError
+from runtime.errors import ActorDeadError, SpawnError
 from runtime.exits import ExitReason
 from runtime.life import construct, constructor_of
 from runtime.registrar import Answer, Registrar, Row, Spec, registrar_of
 from runtime.service import Service
 from runtime.signature import signature_of
 
-Restart = Literal["permanent", "transient", "temporary"]
+Restart = Literal["temporary"]
 T = TypeVar("T")
 
 
@@ -56,8 +57,8 @@ async def spawn(
         check_name(name)
         if "/" in name:
             raise ValueError(f"the name of a child has no slash: {name!r}")
-    if restart not in ("permanent", "transient", "temporary"):
-        raise ValueError(f"restart is permanent, transient or temporary, not {restart!r}")
+    if restart != "temporary":
+        raise ValueError(f"restart={restart!r}: every child is temporary")
     spec = Spec(
         entry=entry_of(behaviour, local),
         parent=parent,
@@ -128,25 +129,35 @@ async def _run_here(
     """Run a local child; its end is told to the controller."""
     exchange = cell.exchange
     child = Cell(exchange, address, handlers_of(behaviour))
-    actor = behaviour.__new__(behaviour)
-    construct(actor, args)
-    outcome = trio.Event()
+    settled = trio.Event()
     failures: list[Exception] = []
 
     async def live() -> None:
         try:
-            reason = await child.run(actor, outcome.set)
+            actor = behaviour.__new__(behaviour)
+            construct(actor, args)
+            reason = await child.run(actor, settled.set)
         except Exception as failure:
             failures.append(failure)
-            reason = ExitReason(kind="crashed", error=type(failure).__name__, message=str(failure))
-            outcome.set()
-        await _ask(cell, Registrar.local_ended, address, reason)
+            settled.set()
+            return
+        with suppress(ActorDeadError, trio.ClosedResourceError):  # then this process ends too
+            await _ask(cell, Registrar.local_ended, address, reason)
 
     assert exchange.nursery is not None
     exchange.nursery.start_soon(live)
-    await outcome.wait()
+    await settled.wait()
     if failures:
-        raise SpawnError(f"{address.name}: {failures[0]!r}") from failures[0]
+        (failure,) = failures
+        error, text = type(failure).__name__, str(failure)
+        await _ask(
+            cell,
+            Registrar.local_ended,
+            address,
+            ExitReason(kind="crashed", error=error, message=text),
+        )
+        await _ask(cell, Registrar.stop_tree, address)
+        raise SpawnError(f"{error}: {text}") from failure
 
 
 async def look_up(cell: Service, name: str) -> Address:

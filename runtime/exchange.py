@@ -301,7 +301,9 @@ class Exchange(Settling):
         peer.inbounds.clear()
 
     def close(self, outbound: Outbound, reason: ExitReason) -> None:
-        """What is in flight on the pair is undelivered; who waits on it is told."""
+        """What is in flight on the pair is undelivered; who waits on it is told. Idempotent."""
+        if outbound.closed is not None:
+            return
         outbound.closed = reason
         lost = outbound.window.close()
         if lost:

@@ -191,9 +191,7 @@ class Node:
         if stop.incarnation:
             cell = self.exchange.cells.get(stop.incarnation)
             if cell is not None:
-                cell.end(ExitReason(kind="shutdown"))
-                if stop.force:
-                    cell.interrupt()
+                cell.stop(stop.force)
             return
         self._stopping.set()
 

@@ -314,11 +314,16 @@ class Service(Seat):
 
     def _raised(self, inbound: Inbound, part: Part, raised: BaseException) -> None:
         """Tell the asker; what nobody asked for ends the cell."""
-        name, why = type(raised).__name__, str(raised)
         fail = self.exchange.fail
-        if isinstance(raised, trio.Cancelled):
+        cancelled, rest = _sort_out(raised)
+        if rest is None:
             fail(inbound, part, "cancelled", "the handler was cancelled", Fate.FAILED)
             raise raised
+        name, why = type(rest).__name__, str(rest)
+        if cancelled is not None and type(part[0]) is wire.Ask:
+            text = "".join(traceback.format_exception(rest))
+            fail(inbound, part, "raised", why, Fate.FAILED, type_name=name, traceback=text)
+            raise cancelled
         if isinstance(raised, Exception) and type(part[0]) is wire.Ask:
             if isinstance(raised, WireError):
                 fail(inbound, part, "wire", why)
@@ -342,6 +347,12 @@ class Service(Seat):
             self.ending = reason
             self.exchange.reading.wake(self)
 
+    def stop(self, force: bool) -> None:
+        """End as a supervisor's stop does; with ``force``, as a kill."""
+        self.end(ExitReason(kind="killed" if force else "shutdown"))
+        if force:
+            self.interrupt()
+
     def interrupt(self) -> None:
         """Cancel the handlers that are in flight."""
         if self.in_flight is not None and self.in_flight.scope is not None:
@@ -363,3 +374,12 @@ class Service(Seat):
             handler=self.handler,
             handler_age_s=time.monotonic() - self.handler_since if self.handler else 0.0,
         )
+
+
+def _sort_out(raised: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """What is cancellation in an exception, and what is not."""
+    if isinstance(raised, trio.Cancelled):
+        return raised, None
+    if isinstance(raised, BaseExceptionGroup):
+        return raised.split(trio.Cancelled)
+    return None, raised
