@@ -138,6 +138,29 @@ async def test_a_node_may_die_between_create_and_its_answer(parent: int) -> None
         assert console.node_pids() == set(known.values())
 
 
+async def test_a_parent_may_die_between_create_and_its_answer() -> None:
+    chance = random.Random("parents")
+    async with open_console() as console:
+        living = set()
+        for id in range(1, 31, 2):
+            pid = await console.create(id)
+            await console.say(f"create {id + 1} {id}")
+            await trio.sleep(chance.uniform(0.0, 0.012))
+            os.kill(pid, signal.SIGKILL)
+            answer = await console.line()
+            if answer.startswith("Ok: "):
+                living.add(int(answer.removeprefix("Ok: ")))
+                await all_answer(console, id + 1)
+            else:
+                assert answer == "Error: Parent is unavailable"
+                assert await console.ask(f"ping {id + 1}") == "Error: Not found"
+            assert await console.ask(f"create {id + 1} {id}") in {
+                "Error: Parent is unavailable",
+                "Error: Already exists",
+            }
+        await until(lambda: console.node_pids() == living)
+
+
 async def test_kill_and_remove_answer_when_the_process_is_gone() -> None:
     async with open_console() as console:
         pids = await grow(console, {1: -1, 2: 1, 3: 2})
@@ -204,6 +227,17 @@ async def test_silence_is_reported_once_and_so_is_the_return() -> None:
         assert await console.ask("heartbeat stop") == "Ok"
         os.kill(pids[1], signal.SIGKILL)
         await console.silence(0.8)
+
+
+async def test_a_node_under_a_frozen_one_is_reported_when_it_freezes_too() -> None:
+    async with open_console() as console:
+        pids = await grow(console, {1: -1, 2: 1})
+        assert await console.ask("heartbeat 100") == "Ok"
+        await freeze(pids[1])
+        assert await console.line() == "Heartbit: node 1 is unavailable now"
+        await freeze(pids[2])
+        assert await console.line() == "Heartbit: node 2 is unavailable now"
+        await console.becomes(2, "frozen")
 
 
 # The zygote.
@@ -322,7 +356,7 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("situation", SITUATIONS[:3])
+@pytest.mark.parametrize("situation", SITUATIONS[:4])
 async def test_a_signal_ends_all_of_it_in_order(
     number: signal.Signals, situation: Situation
 ) -> None:
@@ -383,10 +417,10 @@ async def test_ten_seconds_of_ctrl_z_and_fg_change_nothing() -> None:
         open_console() as piped,
     ):
         await terminal.say(REGROW)
-        await terminal.say("heartbeat 50")
+        await terminal.say("heartbeat 100")
         assert await terminal.line() == "Ok"
         (terminal.pid,) = family(terminal.pid)["zygotes"]
-        assert await piped.ask("heartbeat 50") == "Ok"
+        assert await piped.ask("heartbeat 100") == "Ok"
         consoles = (terminal, piped)
         before = {}
         for console in consoles:

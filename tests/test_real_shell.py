@@ -160,7 +160,7 @@ async def test_the_other_dialects_speak_of_the_same_nodes(dialect: str) -> None:
 async def test_there_is_no_thread_of_ours(terminal: bool) -> None:
     async with open_console(terminal=terminal) as console:
         pids = [await console.create(1), await console.create(2, 1), await console.create(3, 2)]
-        await console.say("heartbeat 50", "exec 3 time", "ping 2", "exec 7 time", "sleep 300")
+        await console.say("heartbeat 250", "exec 3 time", "ping 2", "exec 7 time", "sleep 300")
         assert (await console.lines(5))[-1] == "Ok"
         for pid in (console.pid, *pids):
             assert foreign_threads(pid) == []
@@ -180,9 +180,9 @@ def foreign_threads(pid: int) -> list[str]:
 
 async def test_a_reader_that_stands_still_stops_no_beats() -> None:
     async with open_console() as console:
+        assert await console.ask("heartbeat 100") == "Ok"
         await console.create(1)
         await console.create(2, 1)
-        assert await console.ask("heartbeat 20") == "Ok"
         count = 40_000
         async with trio.open_nursery() as nursery:
             nursery.start_soon(console.feed, b"help\n" * count + b"exit\n")
