@@ -1,0 +1,124 @@
+"""A small system in one trio run: processes with cells, over the memory transport.
+
+For tests in virtual time. A process is an `Exchange` that runs; what it lacks of a real one is
+its own memory. Cells are spoken to on behalf of a cell that is named each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from runtime import calls
+from runtime.address import Address
+from runtime.behaviour import Behaviour, handlers_of
+from runtime.cell import Cell
+from runtime.exchange import Exchange
+from runtime.exits import ExitReason
+from runtime.memory import MemoryNetwork
+from runtime.pair import Outbound
+from runtime.service import MAILBOX_BYTES, MAILBOX_MESSAGES
+from runtime.signature import signature_of
+
+Handler = Callable[..., object]
+
+
+class SmallWorld:
+    """Processes that can reach each other. Incarnations are given out from 1."""
+
+    def __init__(self, wire: trio.Nursery, running: trio.Nursery, simple: bool) -> None:
+        self.network = MemoryNetwork(wire)
+        self.processes: list[Exchange] = []
+        self.ends: dict[str, ExitReason] = {}
+        self._running = running
+        self._simple = simple
+        self._last = 0
+
+    def _next(self) -> int:
+        self._last += 1
+        return self._last
+
+    async def process(self, name: str) -> Exchange:
+        """A process that runs and has no cell."""
+        incarnation = self._next()
+        transport = self.network.join(incarnation)
+        address = Address("s", name, incarnation, transport.endpoint)
+        exchange = Exchange(address, transport, boot_id="b", simple=self._simple)
+        self.processes.append(exchange)
+        await self._running.start(exchange.run)
+        return exchange
+
+    def mute(self, process: Exchange, name: str) -> Cell:
+        """A cell without an actor: it can only send."""
+        return Cell(process, self._address(process, name), {})
+
+    async def cell(
+        self,
+        process: Exchange,
+        name: str,
+        actor: Behaviour,
+        mailbox_messages: int = MAILBOX_MESSAGES,
+        mailbox_bytes: int = MAILBOX_BYTES,
+    ) -> Cell:
+        """A cell that runs ``actor``; how it ends will stand in ``ends``."""
+        cell = Cell(
+            process,
+            self._address(process, name),
+            handlers_of(type(actor)),
+            mailbox_messages=mailbox_messages,
+            mailbox_bytes=mailbox_bytes,
+        )
+        started = trio.Event()
+
+        async def live() -> None:
+            self.ends[name] = await cell.run(actor, started.set)
+
+        self._running.start_soon(live)
+        await started.wait()
+        return cell
+
+    def _address(self, process: Exchange, name: str) -> Address:
+        return Address("s", name, self._next(), process.address.endpoint)
+
+    def kill(self, victim: Exchange) -> None:
+        """Nothing comes from it any more, and everybody has heard of its death."""
+        victim.transport.close()
+        for process in self.processes:
+            if process is not victim:
+                process.down(victim.address.endpoint, ExitReason(kind="killed", signal=9))
+
+
+async def ask(source: Cell, target: Cell, handler: Handler, *args: object) -> object:
+    signature = signature_of(handler)
+    return await calls.ask(source, target.address, signature, signature.bind(args, {}))
+
+
+async def tell(source: Cell, target: Cell, handler: Handler, *args: object) -> None:
+    signature = signature_of(handler)
+    await calls.tell(source, target.address, signature, signature.bind(args, {}))
+
+
+def tell_nowait(source: Cell, target: Cell, handler: Handler, *args: object) -> None:
+    signature = signature_of(handler)
+    calls.tell_nowait(source, target.address, signature, signature.bind(args, {}))
+
+
+def pair(source: Cell, target: Cell) -> Outbound:
+    """The sending end, which has the account."""
+    return source.outbounds[target.address.incarnation]
+
+
+@asynccontextmanager
+async def open_small_world(simple: bool = True) -> AsyncIterator[SmallWorld]:
+    """``simple``: read by a task of its own rather than by leader and followers."""
+    async with trio.open_nursery() as wire, trio.open_nursery() as running:
+        world = SmallWorld(wire, running, simple)
+        try:
+            yield world
+        finally:
+            for process in world.processes:
+                process.transport.close()
+            running.cancel_scope.cancel()
+            wire.cancel_scope.cancel()
