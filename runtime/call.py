@@ -12,26 +12,23 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import trio
 
 from runtime import envelope as wire
 
 if TYPE_CHECKING:
-    from runtime.pair import Inbound
-    from runtime.service import Service
+    pass
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """``message`` is None while the cell runs a hook."""
 
-    __slots__ = ("cell", "done", "inbound", "message", "scope")
-
-    def __init__(self, cell: Service, inbound: Inbound | None, message: Any) -> None:
-        self.cell = cell
-        self.inbound = inbound
-        self.message = message
-        self.scope: trio.CancelScope | None = None
-        self.done = False
+    cell: Any  # the Service
+    inbound: Any  # the Inbound
+    message: Any
+    scope: trio.CancelScope | None = None
+    done: bool = False
 
     @property
     def id(self) -> int:

@@ -247,11 +247,19 @@ def _send(
     if outbound.local is not None:
         message = wire.Tell(outbound.number, signature.name, size, tuple(positions))
         _deliver_here(outbound.local, _part(message, body, start, buffers))
-    elif buffers:
-        batch.add_buffers(buffers)
-        source.exchange.post(peer, (2, outbound.number, signature.name, size, positions))
     else:
-        source.exchange.post(peer, (2, outbound.number, signature.name, size))
+        # What Outbox.post does, but for the age of the batch: a flood of tells fills it fast.
+        if buffers:
+            batch.add_buffers(buffers)
+        envelope = (
+            (2, outbound.number, signature.name, size, positions)
+            if buffers
+            else (2, outbound.number, signature.name, size)
+        )
+        if batch.add(envelope):
+            source.exchange.send(peer)
+        elif not peer.posted:
+            source.exchange.gather(peer)
     return None
 
 

@@ -21,7 +21,8 @@ def speaker() -> Service:
     """
     call = current.get()
     if call is not None:
-        return call.cell
+        speaking: Service = call.cell
+        return speaking
     try:
         cell = root.get()
     except RuntimeError:

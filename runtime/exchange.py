@@ -138,11 +138,13 @@ class Exchange(Settling):
 
     # -- receiving
 
-    def drain(self) -> None:
-        """Route everything that has arrived."""
+    def drain(self, seat: Seat | None = None) -> None:
+        """Route everything that has arrived, or what comes until ``seat`` is ready."""
         receive = self.transport.receive
         while (message := receive()) is not None:
             self._route(*message)
+            if seat is not None and seat.ready:
+                return
 
     def _route(self, incarnation: int, frames: Sequence[Buffer]) -> None:
         try:

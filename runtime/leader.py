@@ -29,7 +29,7 @@ from collections.abc import Callable
 
 import trio
 
-from runtime.reading import Seat
+from runtime.reading import Drain, Seat
 from runtime.transport import Transport
 
 STALL_S = 0.25
@@ -50,7 +50,7 @@ class Leader(trio.abc.Instrument):
     def __init__(
         self,
         transport: Transport,
-        drain: Callable[[], None],
+        drain: Drain,
         flush: Callable[[], bool],
         suspended: Callable[[], None],
         stalled: Callable[[], None],
@@ -70,28 +70,28 @@ class Leader(trio.abc.Instrument):
 
     async def until(self, seat: Seat) -> None:
         seat.task = trio.lowlevel.current_task()
+        followers = self._followers
+
+        def give_up(_: object) -> trio.lowlevel.Abort:
+            followers.pop(seat, None)
+            return trio.lowlevel.Abort.SUCCEEDED
+
         try:
             while not seat.ready:
                 if self._leader is None:
                     self._leader = seat
-                if self._leader is seat:
-                    self._drain()
-                    if not seat.ready:
-                        await self._transport.wait()
-                else:
-                    await self._follow(seat)
+                if self._leader is not seat:
+                    followers[seat] = None
+                    await trio.lowlevel.wait_task_rescheduled(give_up)
+                    continue
+                self._drain(seat)
+                if not seat.ready:
+                    await self._transport.wait()
+                    if time.monotonic() > self._awake_by:
+                        self._stalled()
         finally:
             if self._leader is seat:
                 self._leader = None
-
-    async def _follow(self, seat: Seat) -> None:
-        self._followers[seat] = None
-
-        def give_up(_: object) -> trio.lowlevel.Abort:
-            self._followers.pop(seat, None)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(give_up)
 
     def wake(self, seat: Seat) -> None:
         seat.ready = True
@@ -133,10 +133,6 @@ class Leader(trio.abc.Instrument):
             if timeout > 0 or self._vacant >= VACANT_TICKS:
                 self._token.run_sync_soon(self._name_leader, idempotent=True)
         self._awake_by = time.monotonic() + timeout + STALL_S
-
-    def after_io_wait(self, timeout: float) -> None:
-        if time.monotonic() > self._awake_by:
-            self._stalled()
 
     def _name_leader(self) -> None:
         self._vacant = 0

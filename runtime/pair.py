@@ -44,6 +44,7 @@ class Peer:
         "outbounds",
         "pending",
         "posted",
+        "posted_at",
         "verdict",
     )
 
@@ -52,6 +53,7 @@ class Peer:
         self.address: Address | None = None  # known once it said hello
         self.batch = Batch()
         self.posted = False
+        self.posted_at = 0.0
         self.connected = False
         self.greeted = False
         self.inbounds: dict[int, Inbound] = {}

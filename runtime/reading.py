@@ -29,6 +29,12 @@ class Seat:
         self.task: trio.lowlevel.Task | None = None
 
 
+class Drain(Protocol):
+    """Routes what has arrived, all of it or until the seat is ready."""
+
+    def __call__(self, seat: Seat | None = None) -> None: ...
+
+
 class Reading(Protocol):
     """How one process's tasks share one inbox."""
 
@@ -53,9 +59,7 @@ class Reader:
 
     notices = False
 
-    def __init__(
-        self, transport: Transport, drain: Callable[[], None], flush: Callable[[], bool]
-    ) -> None:
+    def __init__(self, transport: Transport, drain: Drain, flush: Callable[[], bool]) -> None:
         self._transport = transport
         self._drain = drain
         self._flush = flush

@@ -36,6 +36,7 @@ from runtime.credit import Fate
 from runtime.errors import WireError
 from runtime.exits import ExitReason
 from runtime.reading import Seat
+from runtime.signature import MISFIT
 
 if TYPE_CHECKING:
     from runtime.address import Address
@@ -218,9 +219,13 @@ class Service(Seat):
             if asked and message.deadline and self._too_late(signature, inbound, part):
                 continue
             try:
-                args = signature.decode(payload, message.buffers, buffers)
-            except WireError as misfit:
-                exchange.fail(inbound, part, "wire", str(misfit))
+                args = (
+                    signature.decode(payload, message.buffers, buffers)
+                    if buffers
+                    else signature.decode_plain(payload)
+                )
+            except (WireError, *MISFIT):
+                self._refuse_misfit(signature, inbound, part)
                 continue
             call = Call(self, inbound, message)
             current.set(call)
@@ -303,6 +308,14 @@ class Service(Seat):
     def idle(self) -> bool:
         """Whether an asker of this process may run a handler itself."""
         return self.serving and self.taken is None and not self.mailbox and self.ending is None
+
+    def _refuse_misfit(self, signature: Signature, inbound: Inbound, part: Part) -> None:
+        """Say what is wrong with the arguments."""
+        message, payload, buffers = part
+        try:
+            signature.decode(payload, message.buffers, buffers)
+        except WireError as misfit:
+            self.exchange.fail(inbound, part, "wire", str(misfit))
 
     def _too_late(self, signature: Signature, inbound: Inbound, part: Part) -> bool:
         """Whether the deadline of an ask has passed; then it is settled."""

@@ -29,6 +29,8 @@ from runtime.errors import WireError
 
 OWN_FRAME_BYTES = 4096
 _encoder = msgspec.msgpack.Encoder()
+MISFIT = (msgspec.DecodeError, RecursionError, ValueError)
+"""What a decoder raises."""
 _CANNOT = (TypeError, OverflowError, ValueError, RecursionError)
 _BUFFERS = (bytes, bytearray, memoryview)
 _NO_BUFFERS: tuple[Buffer, ...] = ()
@@ -44,6 +46,7 @@ class Parameters:
         "_plain",
         "_signature",
         "arity",
+        "decode_plain",
         "function",
         "hints",
         "parameters",
@@ -72,6 +75,7 @@ class Parameters:
         self._arguments: msgspec.msgpack.Decoder[tuple[Any, ...]] = msgspec.msgpack.Decoder(
             tuple[tuple(types_)] if types_ else tuple[()]  # type: ignore[misc]
         )
+        self.decode_plain = self._arguments.decode  # for the hot path: no buffers, raw errors
         self._buffer_kinds = [_buffer_kind(hint) for hint in types_]
 
     def _decoder(self, hint: Any, name: str) -> "msgspec.msgpack.Decoder[Any]":
@@ -146,7 +150,7 @@ class Parameters:
         """
         try:
             args = self._arguments.decode(payload)
-        except (msgspec.DecodeError, RecursionError, ValueError) as cause:
+        except MISFIT as cause:
             raise WireError(f"{self.qualified}: {self._named(str(cause))}") from cause
         if not positions:
             return args
@@ -227,7 +231,7 @@ class Signature(Parameters):
             return None
         try:
             return self._result.decode(payload)
-        except (msgspec.DecodeError, RecursionError, ValueError) as cause:
+        except MISFIT as cause:
             raise WireError(f"{self.qualified}: the result does not fit: {cause}") from cause
 
 

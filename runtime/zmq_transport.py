@@ -128,12 +128,9 @@ class ZmqTransport:
         recv = self._recv
         try:
             identity = recv(zmq.NOBLOCK)
-            frames: list[Buffer] = []
+            frames: list[Buffer] = [recv(zmq.NOBLOCK)]  # there is always one
             while self._get(zmq.RCVMORE):
-                if len(frames) < 2:
-                    frames.append(recv(zmq.NOBLOCK))
-                else:
-                    frames.append(recv(zmq.NOBLOCK, copy=False).buffer)
+                frames.append(recv(zmq.NOBLOCK, copy=False).buffer)
         except zmq.Again:
             return None
         if len(identity) == 9 and identity[:1] == b"R":
