@@ -24,8 +24,6 @@ from runtime.address import CONTROLLER, Address
 from runtime.exits import ExitReason
 from runtime.registrar import Answer, Refusal, Registrar, Row, Spec
 
-_UNKNOWN = ExitReason(kind="unknown")
-
 
 class Controller(Registrar, Actor):
     """The root supervisor."""
@@ -76,7 +74,7 @@ class Controller(Registrar, Actor):
         if isinstance(record, Refusal):
             return Answer(refusal=record)
         await self._stop(record)
-        return Answer(reason=record.reason or _UNKNOWN)
+        return Answer(reason=record.known_reason)
 
     async def _stop(self, record: Record) -> None:
         """It and all under it are ended and forgotten, unless its place has another holder."""
@@ -99,13 +97,14 @@ class Controller(Registrar, Actor):
         record = self._known(who)
         if isinstance(record, Refusal):
             return Answer(refusal=record)
-        if record.spec.local and not record.ended.is_set():
+        if record.spec.local and not record.gone.is_set():
             tell_local(record, self._cell.exchange, force=True)
-            await record.ends_within(POLITE_S)
-        elif record.pid and not record.ended.is_set():
+            await record.goes_within(POLITE_S)
+        elif record.pid and not record.gone.is_set():
             record.signal(SIGKILL)
-            await record.ended.wait()
-        return Answer(reason=record.reason or _UNKNOWN)
+            await record.gone.wait()
+            return Answer(reason=record.reason or ExitReason(kind="killed", signal=SIGKILL))
+        return Answer(reason=record.known_reason)
 
     @reentrant
     async def wait_for(self, who: Address) -> Answer:
@@ -113,7 +112,7 @@ class Controller(Registrar, Actor):
         if isinstance(record, Refusal):
             return Answer(refusal=record)
         await record.ended.wait()
-        return Answer(reason=record.reason or _UNKNOWN)
+        return Answer(reason=record.known_reason)
 
     @reentrant
     async def local_ended(self, who: Address, reason: ExitReason) -> None:
@@ -143,7 +142,7 @@ class Controller(Registrar, Actor):
             return Answer(address=self.ref)
         if record is None:
             return Answer(refusal=Refusal(kind="unknown", message=f"no actor is named {name}"))
-        if record.gone or not record.started:
+        if record.gone.is_set() or not record.started:
             why = f"{name} is not alive"
             return Answer(refusal=Refusal(kind="dead", message=why, reason=record.reason))
         return Answer(address=record.address)

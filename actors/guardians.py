@@ -45,7 +45,7 @@ class Guardians:
         """Listen to the wards of one that is silent itself; give them back when it is heard."""
         for name in self._places.wards(guardian.name):
             ward = self._records[name]
-            if not ward.started or ward.gone:
+            if not ward.started or ward.gone.is_set():
                 continue
             if guardian.verdict == "ok":
                 self.guard.unguard(ward.sequence + 1, ward.incarnation)
@@ -85,7 +85,7 @@ class Guardians:
         self.beat_s = beat_s
         self.guard.pace(beat_s)
         for record in self._records.values():
-            if record.peer is not None and not record.gone:
+            if record.peer is not None and not record.gone.is_set():
                 self._exchange.say(record.peer, wire.Pace(beat_s))
 
     def release(self, record: Record) -> None:

@@ -24,24 +24,30 @@ async def end(record: Record, exchange: Exchange) -> None:
     if not record.pid:
         # A start that is under way is bounded, and gives up on a planned end.
         await record.settled.wait()
-    if not record.pid or record.ended.is_set():
+    if not record.pid or record.gone.is_set():
         return
-    stat = procfs.stat(record.pid)
-    if record.started and record.peer is not None and not (stat is not None and stat.frozen):
-        exchange.say(record.peer, wire.Stop())
-        if await record.ends_within(POLITE_S):
-            return
-        record.signal(signal.SIGTERM)
-        if await record.ends_within(POLITE_S):
+    for rung in (wire.Stop(), signal.SIGTERM):
+        if not record.started or record.peer is None or _is_frozen(record):
+            break
+        if isinstance(rung, wire.Stop):
+            exchange.say(record.peer, rung)
+        else:
+            record.signal(rung)
+        if await record.goes_within(POLITE_S):
             return
     record.signal(signal.SIGKILL)
-    await record.ended.wait()
+    await record.gone.wait()
+
+
+def _is_frozen(record: Record) -> bool:
+    stat = procfs.stat(record.pid)
+    return stat is not None and stat.frozen
 
 
 async def _end_local(record: Record, exchange: Exchange) -> None:
     for force in (False, True):
         tell_local(record, exchange, force)
-        if await record.ends_within(POLITE_S):
+        if await record.goes_within(POLITE_S):
             return
 
 

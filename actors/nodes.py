@@ -40,9 +40,11 @@ from runtime.pair import Peer
 from runtime.pidfd import close_pidfd, wait_exited, wait_status
 from runtime.registrar import Refusal, Row, Spec
 from runtime.run_folder import output_path, page_path, socket_path
+from runtime.status_page import read_status
 
 ZYGOTE_S = 0.02
 """How long a death waits for the zygote's word on how it came."""
+LAST_WORD_S = 1.0
 ENDED_KEPT = 10_000
 
 
@@ -149,7 +151,7 @@ class Nodes:
             record.settled.set()
         if record.pid:
             record.signal(SIGKILL)
-            await record.ended.wait()
+            await record.gone.wait()
         else:
             self._ended(record, ExitReason(kind="unknown"))
         self.forget(record)
@@ -167,7 +169,7 @@ class Nodes:
     def _present(self, endpoint: str) -> Record | None:
         """The node that listens there, if it holds a place and is not known to be dead."""
         record = self._by_endpoint.get(endpoint)
-        if record is None or record.gone or self.records.get(record.name) is not record:
+        if record is None or record.gone.is_set() or self.records.get(record.name) is not record:
             return None
         return record
 
@@ -208,10 +210,11 @@ class Nodes:
         record = self._by_endpoint.get(peer.endpoint)
         if record is not None:
             record.said = exiting.reason
+            record.spoke.set()
 
     def _watch(self, peer: Peer, watch: wire.Watch, _: Any) -> None:
         record = self._by_endpoint.get(watch.endpoint)
-        if record is None or record.gone:
+        if record is None or record.gone.is_set():
             reason = record.reason if record is not None else None
             down = wire.Down(watch.endpoint, reason or ExitReason(kind="unknown"))
             self._exchange.say(peer, down)
@@ -248,17 +251,33 @@ class Nodes:
         """The zygote's word."""
         record = self._by_incarnation.get(exited.incarnation)
         if record is not None:
-            self._ended(record, exited.reason)
+            if record.said is None and self._has_left(record):
+                self._tasks.start_soon(self._await_last_word, record, exited)
+            else:
+                self._ended(record, exited.reason)
+
+    def _has_left(self, record: Record) -> bool:
+        """Whether it has said why it ended, though that has not come yet."""
+        try:
+            page = read_status(page_path(self._folder, record.incarnation))
+        except ValueError:
+            return False
+        return page is not None and page.left
+
+    async def _await_last_word(self, record: Record, exited: Exited) -> None:
+        with trio.move_on_after(LAST_WORD_S):
+            await record.spoke.wait()
+        self._ended(record, exited.reason)
 
     async def _await_end(self, record: Record) -> None:
         """The pidfd's word, in case the zygote has none."""
         try:
             await wait_exited(record.pidfd)
-            if await record.ends_within(ZYGOTE_S):
+            if await record.goes_within(ZYGOTE_S):
                 return
             self._gone(record, _whole(record.said, ExitReason(kind="unknown")))
             status = await wait_status(record.pidfd)
-            self._ended(record, Exited(record.incarnation, record.pid, status).reason)
+            self.hear_exit(Exited(record.incarnation, record.pid, status))
         finally:
             pidfd, record.pidfd = record.pidfd, -1
             close_pidfd(pidfd)
@@ -269,8 +288,7 @@ class Nodes:
             return
         reason = _whole(record.said, seen)
         if not record.spec.local:
-            output = self._outputs.remove(record.name)
-            reason = msgspec.structs.replace(reason, output=output)
+            reason = msgspec.structs.replace(reason, output=self._output(record))
             self._remove_files(record)
         self._gone(record, reason)
         record.reason = reason
@@ -281,6 +299,12 @@ class Nodes:
                 self._ended(local, reason)
         if record.started and not record.planned and reason.planned:
             self.planned_end(record)
+
+    def _output(self, record: Record) -> tuple[str, ...]:
+        """The last lines that it printed."""
+        if record.output is None:
+            record.output = self._outputs.remove(record.name)
+        return record.output
 
     def _remember(self, record: Record) -> None:
         """Keep the certificates of the last `ENDED_KEPT` that ended."""
@@ -293,11 +317,12 @@ class Nodes:
 
     def _gone(self, record: Record, reason: ExitReason) -> None:
         """It is certainly dead: everybody is told, whatever may still be learned of it."""
-        if record.gone:
+        if record.gone.is_set():
             return
-        record.gone = True
+        record.gone.set()
         if not record.settled.is_set():
-            record.failure = f"it ended before it was up: {reason}"
+            last = next((line for line in reversed(self._output(record)) if line.strip()), "")
+            record.failure = f"it ended before it was up: {reason}{': ' * bool(last)}{last}"
             record.settled.set()
         changes = self.places.died(record.name, record.incarnation)
         self._exchange.down(record.address.endpoint, reason)

@@ -28,7 +28,7 @@ class Record:
     """One incarnation.
 
     ``said`` is its own last word, ``reason`` the whole truth once it is known; ``ended`` is set
-    then, ``settled`` when it has either started or failed to.
+    then, ``gone`` when it is certainly dead, ``settled`` when it has either started or failed to.
     """
 
     __slots__ = (
@@ -37,6 +37,7 @@ class Record:
         "ended",
         "failure",
         "gone",
+        "output",
         "peer",
         "pid",
         "pidfd",
@@ -46,6 +47,7 @@ class Record:
         "sequence",
         "settled",
         "spec",
+        "spoke",
         "started",
         "verdict",
         "watchers",
@@ -63,8 +65,10 @@ class Record:
         self.started = False
         self.failure = ""
         self.planned = False  # somebody wants its end
-        self.gone = False  # it is certainly dead
+        self.gone = trio.Event()  # it is certainly dead
         self.said: ExitReason | None = None
+        self.spoke = trio.Event()
+        self.output: tuple[str, ...] | None = None
         self.reason: ExitReason | None = None
         self.ended = trio.Event()
         self.verdict = "ok"
@@ -78,11 +82,16 @@ class Record:
     def incarnation(self) -> int:
         return self.address.incarnation
 
-    async def ends_within(self, seconds: float) -> bool:
-        """Wait for its end, no longer than this; whether it came."""
+    async def goes_within(self, seconds: float) -> bool:
+        """Wait for its certain death, no longer than this; whether it came."""
         with trio.move_on_after(seconds):
-            await self.ended.wait()
-        return self.ended.is_set()
+            await self.gone.wait()
+        return self.gone.is_set()
+
+    @property
+    def known_reason(self) -> ExitReason:
+        """How it ended, as far as that is known by now."""
+        return self.reason or self.said or ExitReason(kind="unknown")
 
     def signal(self, number: int) -> None:
         """Send its process a signal, if it has one still."""

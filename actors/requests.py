@@ -68,12 +68,19 @@ async def spawn(
         local=local,
         start_s=start_s,
         environ=None if local else dict(os.environ),
-        cwd="" if local else os.getcwd(),
+        cwd="" if local else _working_directory(),
     )
     address: Address = await _ask(cell, Registrar.spawn_child, spec, encoded)
     if local:
         await _run_here(cell, behaviour, encoded, address)
     return address
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError as cause:
+        raise SpawnError("the working directory of this process is no longer there") from cause
 
 
 def prepare(

@@ -203,7 +203,7 @@ class _Opening:
         if self._failure is not None:
             if raised is None or cancelled_here:
                 raise _single(self._failure)
-            raised.add_note(f"meanwhile in the runtime: {self._failure!r}")
+            raised.add_note(f"meanwhile in the runtime: {_single(self._failure)!r}")
         return bool(cancelled_here)
 
     async def _close(self, nursery: trio.Nursery) -> None:
@@ -289,8 +289,9 @@ async def _open_runtime(
                 finally:
                     context.root.set(None)
                     end.deadline = trio.current_time() + END_S
-                    with end:
-                        await controller._stop_everything()
+                    if not nursery.cancel_scope.cancel_called:  # else nobody hears of deaths
+                        with end:
+                            await controller._stop_everything()
             nursery.cancel_scope.cancel()
 
 

@@ -63,6 +63,11 @@ class Asks:
         """
         try:
             await ask.answered.wait()
+        except trio.Cancelled:
+            if ask.answer is None:
+                raise
+            # Answered between its cancellation and this task's turn: the caller has the node,
+            # and is cancelled at its next checkpoint.
         finally:
             if self._asks.get(ask.incarnation) is ask:
                 del self._asks[ask.incarnation]

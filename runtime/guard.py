@@ -118,6 +118,7 @@ class Guard:
 
     def _change(self) -> None:
         self._changed.set()
+        self._changed = trio.Event()
 
     # -- beats
 
@@ -173,7 +174,6 @@ class Guard:
         while True:
             now = trio.current_time()
             due = self._watch.next_at(now) if self._wards else now + self._beat_s
-            self._changed = trio.Event()
             with trio.move_on_at(due):
                 await self._changed.wait()
                 continue

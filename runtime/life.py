@@ -175,6 +175,7 @@ class Node:
         if reason.kind == "crashed":
             print(reason.traceback, file=sys.stderr)
         say(controller, wire.Exiting(reason))
+        self._page.leave()
         return reason
 
     # -- control

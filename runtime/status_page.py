@@ -32,6 +32,7 @@ _HEAD: Final = struct.Struct("=QQQ")  # magic, incarnation, pid
 _TICKS: Final = struct.Struct("=Q")
 _RECORD: Final = struct.Struct(f"@QQd{HANDLER_BYTES}sQ")  # number, handled, since, handler, number
 _TICKS_AT: Final = 64
+_LEFT_AT: Final = 72
 _SLOTS_AT: Final = (128, 256)
 _LOOKS: Final = 100
 
@@ -39,7 +40,8 @@ _LOOKS: Final = 100
 class Status(msgspec.Struct, frozen=True):
     """One look at a page. ``handler`` is "" when none runs; then ``since`` is when that began.
 
-    ``ticks``: turns of the loop, as far as the node counts them.
+    ``ticks``: turns of the loop, as far as the node counts them. ``left``: it has said its last
+    word, and why it ends.
     """
 
     incarnation: int
@@ -48,6 +50,7 @@ class Status(msgspec.Struct, frozen=True):
     handled: int
     handler: str
     since: float
+    left: bool
 
 
 class StatusPage:
@@ -87,6 +90,10 @@ class StatusPage:
         """The loop has turned once more."""
         self._ticks = n = self._ticks + 1
         self._pack_ticks(self._page, _TICKS_AT, n)
+
+    def leave(self) -> None:
+        """It is about to end by itself, and has said why."""
+        self._pack_ticks(self._page, _LEFT_AT, 1)
 
     def close(self) -> None:
         """Write no more. The file stays, for the certificate."""
@@ -139,6 +146,7 @@ class StatusReader:
             handled=handled,
             handler=handler.rstrip(b"\0").decode(errors="replace"),
             since=since,
+            left=bool(_TICKS.unpack_from(self._page, _LEFT_AT)[0]),
         )
 
     def _read_slot(self, at: int) -> tuple[int, int, float, bytes] | None:
