@@ -6,7 +6,7 @@ its own memory. Cells are spoken to on behalf of a cell that is named each time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -15,9 +15,10 @@ from runtime import calls
 from runtime.address import Address
 from runtime.behaviour import Behaviour, handlers_of
 from runtime.cell import Cell
+from runtime.codec import Buffer
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
-from runtime.memory import MemoryNetwork
+from runtime.memory import Fault, MemoryNetwork, faithful
 from runtime.pair import Outbound
 from runtime.service import MAILBOX_BYTES, MAILBOX_MESSAGES
 from runtime.signature import signature_of
@@ -29,8 +30,10 @@ class SmallWorld:
     """Processes that can reach each other. Incarnations are given out from 1."""
 
     def __init__(self, wire: trio.Nursery, running: trio.Nursery, simple: bool) -> None:
-        self.network = MemoryNetwork(wire)
+        self.weather: Fault = faithful  # between those who live
+        self.network = MemoryNetwork(wire, self._fault)
         self.processes: list[Exchange] = []
+        self._dead: set[int] = set()
         self.ends: dict[str, ExitReason] = {}
         self._running = running
         self._simple = simple
@@ -82,9 +85,12 @@ class SmallWorld:
     def _address(self, process: Exchange, name: str) -> Address:
         return Address("s", name, self._next(), process.address.endpoint)
 
+    def _fault(self, source: int, target: int, frames: Sequence[Buffer]) -> Sequence[float]:
+        return () if {source, target} & self._dead else self.weather(source, target, frames)
+
     def kill(self, victim: Exchange) -> None:
-        """Nothing comes from it any more, and everybody has heard of its death."""
-        victim.transport.close()
+        """Nothing comes from it or reaches it any more, and everybody has heard of its death."""
+        self._dead.add(victim.address.incarnation)
         for process in self.processes:
             if process is not victim:
                 process.down(victim.address.endpoint, ExitReason(kind="killed", signal=9))
@@ -113,12 +119,11 @@ def pair(source: Cell, target: Cell) -> Outbound:
 @asynccontextmanager
 async def open_small_world(simple: bool = True) -> AsyncIterator[SmallWorld]:
     """``simple``: read by a task of its own rather than by leader and followers."""
-    async with trio.open_nursery() as wire, trio.open_nursery() as running:
-        world = SmallWorld(wire, running, simple)
-        try:
+    async with trio.open_nursery() as wire:
+        async with trio.open_nursery() as running:
+            world = SmallWorld(wire, running, simple)
             yield world
-        finally:
-            for process in world.processes:
-                process.transport.close()
             running.cancel_scope.cancel()
-            wire.cancel_scope.cancel()
+        for process in world.processes:
+            process.transport.close()
+        wire.cancel_scope.cancel()
