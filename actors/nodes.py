@@ -33,7 +33,7 @@ from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
 from runtime.keeper import Keeper
-from runtime.life import START, Boot
+from runtime.life import START, Boot, boot_id
 from runtime.orders import Exited, Order
 from runtime.output import Outputs
 from runtime.pair import Peer
@@ -115,7 +115,7 @@ class Nodes:
     async def bring_up(self, record: Record) -> Refusal | None:
         """The node has started, or why not."""
         spec = record.spec
-        boot = Boot(self._exchange.address.system, self._exchange.address)
+        boot = Boot(self._exchange.address.system, self._exchange.address, boot_id())
         order = Order(
             START,
             spec.entry,
@@ -135,6 +135,8 @@ class Nodes:
             record.pid, record.pidfd = forked.pid, forked.pidfd
             self._outputs.add(record.name, output_path(self._folder, record.incarnation))
             self._tasks.start_soon(self._await_end, record)
+            # Connected by the time it says hello.
+            self._exchange.ready(self._exchange.peer(record.address.endpoint))
             await record.settled.wait()
         if patience.cancelled_caught:
             why = f"node {record.name} did not start within {spec.start_s:g} s"

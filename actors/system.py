@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 Ts = TypeVarTuple("Ts")
 A = TypeVar("A", bound="Actor")
+REHEARSAL = "runtime.rehearsal:prepare"
 END_S = 4.0
 """What is not stopped by then is killed, so that the whole takes no more than 5 s."""
 
@@ -275,7 +276,8 @@ async def _open_runtime(
                 folder,
                 LocalLauncher(),
                 on_exit=nodes.hear_exit,
-                preload=(*PRELOAD, START.partition(":")[0]),
+                preload=(*PRELOAD, START.partition(":")[0], REHEARSAL.partition(":")[0]),
+                prepare=REHEARSAL,
             ) as keeper:
                 keepers.append(keeper)
                 up = trio.Event()

@@ -65,6 +65,7 @@ class Keeper:
         on_exit: Callable[[Exited], None],
         on_replaced: Callable[[str], None],
         preload: Sequence[str],
+        prepare: str,
         import_s: float,
     ) -> None:
         self.pid = 0  # the zygote's, 0 between two of them
@@ -74,6 +75,7 @@ class Keeper:
         self._on_exit = on_exit
         self._on_replaced = on_replaced
         self._preload = tuple(preload)
+        self._prepare = prepare
         self._import_s = import_s
         self._main = find_main()
         self._leave: set[str] = set()
@@ -176,7 +178,7 @@ class Keeper:
         here = current_folder()
         paths = tuple(path or here for path in sys.path)
         leave = tuple(sorted(self._leave))
-        begin = Begin(self._folder, here, paths, self._main, self._preload, leave)
+        begin = Begin(self._folder, here, paths, self._main, self._preload, leave, self._prepare)
         self._zygote.put(encode(begin))
         nodes = list(self._nodes.values())
         for first in range(0, len(nodes), MAX_SURVIVORS):
@@ -260,6 +262,7 @@ async def open_zygote(
     on_exit: Callable[[Exited], None],
     on_replaced: Callable[[str], None] = lambda why: None,
     preload: Sequence[str] = PRELOAD,
+    prepare: str = "",
     import_s: float = IMPORT_S,
 ) -> AsyncIterator[Keeper]:
     """A zygote is there, and can be asked to `Keeper.fork`. An exception of the body stays itself.
@@ -269,6 +272,7 @@ async def open_zygote(
         on_exit: told of each node's end, at once, in the keeper's task.
         on_replaced: told why a zygote was replaced.
         preload: modules to have in every node; the node's own runtime belongs here.
+        prepare: "module:function" to call in the zygote with each module that it loads.
         import_s: seconds that a module may take to be imported.
 
     Raises:
@@ -279,7 +283,7 @@ async def open_zygote(
     # Not `async with`: the nursery must not see the body's exception, it would wrap it.
     manager = trio.open_nursery()
     nursery = await manager.__aenter__()
-    keeper = Keeper(folder, launcher, nursery, on_exit, on_replaced, preload, import_s)
+    keeper = Keeper(folder, launcher, nursery, on_exit, on_replaced, preload, prepare, import_s)
     try:
         nursery.start_soon(keeper.keep)
         await keeper.settled()

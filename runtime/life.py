@@ -43,6 +43,7 @@ from runtime.status_page import StatusPage
 from runtime.zmq_transport import ZmqTransport
 
 WELCOME_S = 30.0
+MAX_PEERS = 4096
 GRACE_S = 0.5
 """How long the running handler may go on after a stop."""
 START = "runtime.life:start"
@@ -53,6 +54,7 @@ class Boot(msgspec.Struct, frozen=True, array_like=True):
 
     system: str
     controller: Address
+    boot_id: str
 
 
 def boot_id() -> str:
@@ -79,7 +81,8 @@ async def _live(order: Order, folder: str) -> ExitReason:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_outlive_nobody)
         endpoint = f"ipc://{socket_path(folder, order.incarnation)}"
-        transport = ZmqTransport(endpoint, order.incarnation, nursery)
+        transport = ZmqTransport(endpoint, order.incarnation, nursery, MAX_PEERS)
+        transport.connect(boot.controller.endpoint)  # while we build the rest
         node = Node(order, boot, folder, page, transport)
         try:
             reason = await node.run()
@@ -114,10 +117,13 @@ class Node:
         self.exchange = Exchange(
             self.address,
             transport,
-            boot_id=boot_id(),
+            boot_id=boot.boot_id,
             clock_offset=clock_offset(),
             controller=boot.controller.endpoint,
         )
+        # At once: the controller answers while we build the rest.
+        self.exchange.ready(self.exchange.controller)
+        self.exchange.flush()
         control = self.exchange.control
         control[wire.Welcome] = self._welcome
         control[wire.Stop] = self._stop
@@ -134,7 +140,6 @@ class Node:
         """Live, and return how it ended."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.exchange.run)
-            self.exchange.ready(self.exchange.controller)
             nursery.start_soon(self._hear_signals)
             nursery.start_soon(self._tick)
             with trio.fail_after(WELCOME_S):
@@ -163,9 +168,7 @@ class Node:
             context.root.set(cell)
             actor = actor_class.__new__(actor_class)
             construct(actor, args)
-            reason = await cell.run(
-                actor, lambda: say(controller, wire.Started(self.address.endpoint))
-            )
+            reason = await cell.run(actor, self._up)
         except Exception as failure:
             text = "".join(traceback.format_exception(failure))
             said = wire.StartFailed(type(failure).__name__, str(failure), text)
@@ -177,6 +180,10 @@ class Node:
         say(controller, wire.Exiting(reason))
         self._page.leave()
         return reason
+
+    def _up(self) -> None:
+        self.exchange.say(self.exchange.controller, wire.Started(self.address.endpoint))
+        self.exchange.flush()  # somebody waits for it
 
     # -- control
 

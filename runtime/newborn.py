@@ -71,7 +71,7 @@ def load(entry: str, main: Main | None) -> None:
         load_main(main)
 
 
-def resolve(path: str) -> Callable[[Order, str], Any]:
+def resolve(path: str) -> Callable[..., Any]:
     """What "module:attribute" names."""
     module, _, name = path.partition(":")
     found: Any = import_module(module)
@@ -106,10 +106,10 @@ def _settle_in(order: Order, folder: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    with open("/proc/self/comm", "w") as comm:  # for ps and top
-        comm.write(order.name[:15])
-    os.environ.clear()
-    os.environ.update(order.environ)
+    comm = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)  # for ps and top
+    os.write(comm, order.name[:15].encode())
+    os.close(comm)
+    _set_environ(order.environ)
     os.environ[NODE] = f"{order.name}.{order.incarnation}"
     os.environ[RUN] = folder
     os.chdir(order.cwd)
@@ -117,6 +117,15 @@ def _settle_in(order: Order, folder: str) -> None:
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
     gc.enable()
+
+
+def _set_environ(wanted: dict[str, str]) -> None:
+    """Change only what differs: writing all of it dirties half a MiB of pages."""
+    for name in [name for name in os.environ if name not in wanted]:
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 def _status(code: object) -> int:

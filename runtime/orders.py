@@ -79,6 +79,7 @@ class Begin(Message, frozen=True):
     main: Main | None
     preload: tuple[str, ...]
     leave: tuple[str, ...]
+    prepare: str = ""
 
 
 class Adopt(Message, frozen=True):

@@ -29,17 +29,27 @@ from runtime.codec import MAX_MESSAGE_BYTES, Buffer
 from runtime.transport import Message
 
 ZERO_COPY_BYTES = 256 * 1024
-RECONNECT_MS = 2
+RECONNECT_MS = 1
 FAREWELL_MS = 200
 MAX_PATH_BYTES = 107
 
 
 class ZmqTransport:
-    """One process's sockets. Its backlog tasks live in ``nursery``."""
+    """One process's sockets. Its backlog tasks live in ``nursery``.
+
+    ``max_sockets``: ZMQ's limit if None. Each possible socket costs 12 bytes at once: 0.75 MiB
+    for the limit, which a controller can spare and a node cannot.
+    """
 
     same_host = True
 
-    def __init__(self, endpoint: str, incarnation: int, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        incarnation: int,
+        nursery: trio.Nursery,
+        max_sockets: int | None = None,
+    ) -> None:
         path = endpoint.removeprefix("ipc://")
         if path != endpoint and len(path.encode()) > MAX_PATH_BYTES:
             raise ValueError(f"{path} is longer than the {MAX_PATH_BYTES} bytes of a socket's path")
@@ -51,7 +61,7 @@ class ZmqTransport:
         self._peers: dict[str, zmq.Socket[bytes]] = {}
         self._backlogs: dict[str, deque[Sequence[Buffer]]] = {}
         self._context: zmq.Context[Any] = zmq.Context()
-        self._context.set(zmq.MAX_SOCKETS, self._context.get(zmq.SOCKET_LIMIT))
+        self._context.set(zmq.MAX_SOCKETS, max_sockets or self._context.get(zmq.SOCKET_LIMIT))
         self._router = self._socket(zmq.ROUTER)
         self._router.set(zmq.ROUTER_HANDOVER, 1)
         try:

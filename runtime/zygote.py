@@ -34,7 +34,7 @@ from typing import Final, NamedTuple, NoReturn
 from runtime.brood import Brood
 from runtime.errors import WireError
 from runtime.main_module import UnguardedError, has_main
-from runtime.newborn import CONTROLLER_FD, IGNORED_SIGNALS, become_node, load
+from runtime.newborn import CONTROLLER_FD, IGNORED_SIGNALS, become_node, load, resolve
 from runtime.orders import (
     MAX_MESSAGE_BYTES,
     MAX_SURVIVORS,
@@ -147,6 +147,8 @@ class Zygote:
         loaded = False
         try:
             load(module, self._begin.main)
+            if self._begin.prepare:
+                resolve(self._begin.prepare)(sys.modules[module])
             loaded = True
         except UnguardedError as error:
             self._refuse(incarnation, str(error), misuse=True)
