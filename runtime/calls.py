@@ -142,6 +142,11 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     peer.pending += 1
     try:
         await exchange.reading.until(slot)
+    except trio.Cancelled:
+        if not slot.ready:
+            raise
+        # Answered between its cancellation and this task's turn: what the answer brings is the
+        # caller's to keep or to undo, who is cancelled at the next checkpoint.
     finally:
         if exchange.pending.pop(id, None) is not None:
             peer.pending -= 1
@@ -149,6 +154,9 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     answer = slot.answer
     if type(answer) is wire.Reply:
         return signature.decode_result(slot.payload, slot.buffers)
+    if type(answer) is wire.Fail and answer.kind in ("late", "cancelled") and deadline < math.inf:
+        # The receiver saw our deadline pass a moment before we do: it is ours to be raised.
+        await trio.sleep_until(deadline)
     raise _error(outbound, answer)  # type: ignore[arg-type]
 
 

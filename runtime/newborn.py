@@ -1,5 +1,8 @@
 """From a fork of the zygote to a node: the child's first millisecond.
 
+A child is forked before its order is there: it leaves the zygote behind, and waits at a pipe
+for the order, or for the pipe's end.
+
 Invariants
 ----------
 * It never returns into the zygote, runs none of its atexit functions, flushes none of its buffers.
@@ -7,8 +10,8 @@ Invariants
 * Of the zygote's descriptors it keeps `CONTROLLER_FD`, a pidfd of the controller that its own
   children do not inherit, and what the modules opened while they were imported. 0 is
   ``/dev/null``, 1 and 2 the node's output file.
-* The start function is not called before the zygote has handed the news of this node over: it
-  waits at a pipe, and a zygote that dies meanwhile takes it along.
+* The order comes once the zygote has handed the news of this node over; a zygote that dies
+  before takes the child along. So the start function of an untold node is never called.
 * The status is 0, that of SystemExit, or 1 with the traceback in the output.
 """
 
@@ -27,24 +30,25 @@ from typing import Any, Final, NoReturn
 
 from runtime.main_module import has_main, load_main
 from runtime.marks import NODE, RUN
-from runtime.orders import Main, Order
+from runtime.orders import MAX_MESSAGE_BYTES, Fork, Main, Order, decode_order
 from runtime.run_folder import output_path
 
 CONTROLLER_FD: Final = 3
+SPARE: Final = "regrow-spare"
+"""What a child is called that has no order yet."""
 IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """By the zygote; it handles SIGCHLD and SIGALRM, too, otherwise than a node does."""
 
 
-def become_node(
-    order: Order, folder: str, main: Main | None, gate: int, keep: Collection[int]
-) -> NoReturn:
+def become_node(folder: str, main: Main | None, gate: int, keep: Collection[int]) -> NoReturn:
     """Be the node until it ends. ``gate``: the pipe to wait at; ``keep``: what modules opened."""
     status = 1
     try:
         _leave_the_zygote({0, 1, 2, CONTROLLER_FD, gate, *keep})
-        _settle_in(order, folder)
-        if os.read(gate, 1):
-            os.close(gate)
+        _take_name(SPARE)
+        order = _read_order(gate)
+        if order is not None:
+            _settle_in(order, folder)
             load(order.entry, main)
             resolve(order.start)(order, folder)
             atexit._run_exitfuncs()
@@ -93,6 +97,30 @@ def _leave_the_zygote(keep: Collection[int]) -> None:
             with contextlib.suppress(OSError):  # the one that listed them
                 os.close(fd)
 
+    random.seed()
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+    gc.enable()
+
+
+def _read_order(gate: int) -> Order | None:
+    """What comes through the gate before it closes."""
+    parts = []
+    while part := os.read(gate, MAX_MESSAGE_BYTES):
+        parts.append(part)
+    os.close(gate)
+    if not parts:
+        return None
+    fork = decode_order(b"".join(parts))
+    return fork.order if isinstance(fork, Fork) else None
+
+
+def _take_name(name: str) -> None:
+    """For ps and top."""
+    comm = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(comm, name[:15].encode())
+    os.close(comm)
+
 
 def _settle_in(order: Order, folder: str) -> None:
     output = os.open(
@@ -106,17 +134,11 @@ def _settle_in(order: Order, folder: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    comm = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)  # for ps and top
-    os.write(comm, order.name[:15].encode())
-    os.close(comm)
+    _take_name(order.name)
     _set_environ(order.environ)
     os.environ[NODE] = f"{order.name}.{order.incarnation}"
     os.environ[RUN] = folder
     os.chdir(order.cwd)
-    random.seed()
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()
-    gc.enable()
 
 
 def _set_environ(wanted: dict[str, str]) -> None:

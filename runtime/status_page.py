@@ -50,7 +50,7 @@ class Status(msgspec.Struct, frozen=True):
     handled: int
     handler: str
     since: float
-    left: bool
+    left: bool = False
 
 
 class StatusPage:

@@ -44,7 +44,6 @@ from runtime.orders import (
     Forked,
     FromZygote,
     Importing,
-    Order,
     Ping,
     Pong,
     Ready,
@@ -59,6 +58,8 @@ from runtime.taint import find_taint, open_fds
 _MAX_NEWS_WAITING: Final = 1024
 _MAX_WHY: Final = 32 * 1024
 _SUBREAPER: Final = 36
+_SET_PIPE_SIZE: Final = 1031
+SPARE_AFTER_MS: Final = 2
 _THREAD_LIMITS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -66,6 +67,14 @@ class _News(NamedTuple):
     data: bytes
     pidfd: int | None
     gate: int | None
+    order: bytes
+
+
+class _Blank(NamedTuple):
+    """A child without an order; ``gate`` is where to write one."""
+
+    pid: int
+    gate: int
 
 
 class Zygote:
@@ -77,6 +86,8 @@ class Zygote:
         self._news: deque[_News] = deque()
         self._brood = Brood(begin.folder)
         self._tainted = False
+        self._spare: _Blank | None = None
+        self._wants_spare = False
         self._opened_by_modules: set[int] = set()
         self._wakeup, wakeup = socket.socketpair()
         self._wakeup.setblocking(False)
@@ -92,7 +103,9 @@ class Zygote:
         while True:
             reading = select.POLLIN if len(self._news) < _MAX_NEWS_WAITING else 0
             self._poll.register(self._control, reading | (select.POLLOUT if self._news else 0))
-            events = self._poll.poll()
+            events = self._poll.poll(SPARE_AFTER_MS if self._wants_spare else None)
+            if not events:
+                self._keep_spare()
             self._part_from({fd for fd, _ in events if fd in self._brood.adopted})
             for fd, event in events:
                 if fd == self._wakeup.fileno():
@@ -118,7 +131,7 @@ class Zygote:
             if self._load(order.start, order.incarnation) and self._load(
                 order.entry, order.incarnation
             ):
-                self._fork(order)
+                self._fork(message)
 
     def _receive(self) -> ToZygote | None:
         """The next message; None at the end. Survivors are adopted at once."""
@@ -164,6 +177,7 @@ class Zygote:
             self._tell(Tainted(incarnation, module, why))
             return False
         self._opened_by_modules |= open_fds() - before
+        self._give_spare_up()
         gc.collect()
         gc.freeze()
         return loaded
@@ -171,40 +185,73 @@ class Zygote:
     def _refuse(self, incarnation: int, why: str, *, misuse: bool = False) -> None:
         self._tell(Refused(incarnation, why[-_MAX_WHY:], misuse))
 
-    def _fork(self, order: Order) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        gate, opener, pid = -1, -1, -1
+    def _fork(self, fork: Fork) -> None:
+        order = fork.order
+        gate = -1
         try:
-            gate, opener = os.pipe()
-            pid = os.fork()
-            if pid == 0:
-                become_node(order, self._begin.folder, self._begin.main, gate, self._keep(opener))
+            pid, gate = self._spare or self._bear_blank()
+            self._spare = None
             self._brood.bear(pid, order.incarnation)
             pidfd = os.pidfd_open(pid)
-        except OSError as error:  # no processes, no descriptors; without an opener the node exits
-            if opener >= 0:
-                os.close(opener)
-            self._refuse(order.incarnation, f"cannot fork: {error}")
-        else:
-            self._tell(Forked(order.incarnation, pid), pidfd, opener)
-        finally:
+        except OSError as error:  # no processes, no descriptors; without a gate the child exits
             if gate >= 0:
                 os.close(gate)
+            self._refuse(order.incarnation, f"cannot fork: {error}")
+        else:
+            self._tell(Forked(order.incarnation, pid), pidfd, gate, encode(fork))
+            self._wants_spare = True
+
+    def _bear_blank(self) -> _Blank:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        gate, opener = os.pipe()
+        try:
+            fcntl.fcntl(opener, _SET_PIPE_SIZE, 2 * MAX_MESSAGE_BYTES)  # a write never waits
+            pid = os.fork()
+            if pid == 0:
+                become_node(self._begin.folder, self._begin.main, gate, self._keep(opener))
+        except OSError:
+            os.close(opener)
+            raise
+        finally:
+            os.close(gate)
+        return _Blank(pid, opener)
+
+    def _keep_spare(self) -> None:
+        """Have a child ready for the next order, if there has been one: it saves 3 of 11 ms."""
+        self._wants_spare = False
+        if self._spare is None and not self._tainted:
+            with contextlib.suppress(OSError):  # then the next order will say so
+                self._spare = self._bear_blank()
+
+    def _give_spare_up(self) -> None:
+        """It lacks a module that we have now."""
+        if self._spare is not None:
+            os.close(self._spare.gate)
+            self._spare = None
+            self._wants_spare = True
 
     def _keep(self, opener: int) -> set[int]:
         """What modules have opened, unless the number is ours by now."""
         ours = {opener, *(fd for news in self._news for fd in (news.pidfd, news.gate) if fd)}
+        if self._spare is not None:
+            ours.add(self._spare.gate)
         return self._opened_by_modules - ours - self._brood.adopted.keys()
 
     # To the controller.
 
-    def _tell(self, news: FromZygote, pidfd: int | None = None, gate: int | None = None) -> None:
-        self._news.append(_News(encode(news), pidfd, gate))
+    def _tell(
+        self,
+        news: FromZygote,
+        pidfd: int | None = None,
+        gate: int | None = None,
+        order: bytes = b"",
+    ) -> None:
+        self._news.append(_News(encode(news), pidfd, gate, order))
 
     def _flush(self) -> None:
         while self._news:
-            data, pidfd, gate = self._news[0]
+            data, pidfd, gate, order = self._news[0]
             try:
                 socket.send_fds(self._control, [data], [] if pidfd is None else [pidfd])
             except BlockingIOError:
@@ -214,7 +261,7 @@ class Zygote:
             self._news.popleft()
             if pidfd is not None and gate is not None:
                 with contextlib.suppress(BrokenPipeError):  # it was killed meanwhile
-                    os.write(gate, b"!")
+                    os.write(gate, order)
                 os.close(gate)
                 os.close(pidfd)
 
@@ -223,6 +270,8 @@ class Zygote:
             self._wakeup.recv(4096)
         for exited in self._brood.reap():
             self._tell(exited)
+        if self._spare is not None and not os.path.exists(f"/proc/{self._spare.pid}"):
+            self._give_spare_up()  # somebody has killed it
 
     def _part_from(self, pidfds: set[int]) -> None:
         for pidfd in pidfds:

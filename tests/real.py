@@ -20,6 +20,7 @@ from pathlib import Path
 import trio
 
 from runtime import procfs
+from runtime.newborn import SPARE
 from runtime.pidfd import send_signal
 
 ROOT = str(Path(__file__).parent.parent)
@@ -41,9 +42,23 @@ _ON_TERMINAL = (
 def family(pid: int) -> dict[str, list[int]]:
     """The processes under a controller: its zygotes, their nodes, what nodes have started."""
     zygotes = [child for child in procfs.children(pid) if alive(child)]
-    nodes = [node for each in zygotes for node in procfs.children(each) if alive(node)]
+    nodes = [node for each in zygotes for node in nodes_of(each)]
     strays = [stray for each in nodes for stray in procfs.descendants(each) if alive(stray)]
     return {"zygotes": zygotes, "nodes": nodes, "strays": strays}
+
+
+def nodes_of(zygote: int) -> list[int]:
+    """Its children, but for the one that has no order yet."""
+    return [pid for pid in procfs.children(zygote) if alive(pid) and not is_spare(pid)]
+
+
+def is_spare(pid: int) -> bool:
+    """Whether it waits to become a node."""
+    try:
+        with open(f"/proc/{pid}/comm") as comm:
+            return comm.read().strip() == SPARE
+    except OSError:
+        return False
 
 
 def alive(pid: int) -> bool:
@@ -267,7 +282,8 @@ class Console:
 
     def node_pids(self) -> set[int]:
         """The nodes that live, whatever zygote has forked them."""
-        return set(marked(self.home)) - {self.pid, *family(self.pid)["zygotes"]}
+        others = {self.pid, *family(self.pid)["zygotes"]}
+        return {pid for pid in marked(self.home) if pid not in others and not is_spare(pid)}
 
     @property
     def folder(self) -> str:

@@ -83,7 +83,7 @@ async def test_an_orphan_has_another_guardian_and_its_place() -> None:
             f"      3 pid {pids[3]} dead guardian 1",
             f"        4 pid {pids[4]} ok guardian 1",
         ]
-        assert await console.ask("create 5 4") != "Error: Parent is unavailable"
+        await console.create(5, 4)
         await all_answer(console, 1, 4, 5)
         # Its place decides what goes with what.
         assert await console.ask("remove 2") == "Ok"
@@ -211,28 +211,38 @@ async def test_frozen_nodes_are_removed_and_nobody_waits_for_them(ids: tuple[int
 async def test_silence_is_reported_once_and_so_is_the_return() -> None:
     async with open_console() as console:
         pids = await grow(console, {1: -1, 2: 1, 3: -1, 4: 3})
-        assert await console.ask("heartbeat 100") == "Ok"
-        await console.silence(0.8)
+        assert await console.ask("heartbeat 50") == "Ok"
+        await console.silence(0.5)
         frozen_at = trio.current_time()
         await freeze(pids[2])
         assert await console.line() == "Heartbit: node 2 is unavailable now"
-        assert 0.3 <= trio.current_time() - frozen_at < 5 * 0.5
+        assert 0.15 <= trio.current_time() - frozen_at < 5 * 0.25
         killed_at = trio.current_time()
         os.kill(pids[3], signal.SIGKILL)
         assert await console.line() == "Heartbit: node 3 is unavailable now"
-        assert 0.3 <= trio.current_time() - killed_at < 5 * 0.5
+        assert 0.15 <= trio.current_time() - killed_at < 5 * 0.25
         thaw(pids[2])
         assert await console.line() == "Heartbit: node 2 is available again"
-        await console.silence(0.8)
+        await console.silence(0.5)
         assert await console.ask("heartbeat stop") == "Ok"
         os.kill(pids[1], signal.SIGKILL)
-        await console.silence(0.8)
+        await console.silence(0.5)
+
+
+async def test_a_faster_pace_is_no_silence() -> None:
+    async with open_console() as console:
+        await grow(console, {1: -1, 2: 1, 3: -1})
+        for after_s in (0.0, 0.08, 0.16, 0.24):
+            await console.silence(after_s)  # the moment in a beat of 250 ms
+            assert await console.ask("heartbeat 50") == "Ok"
+            await console.silence(0.4)
+            assert await console.ask("heartbeat 250") == "Ok"
 
 
 async def test_a_node_under_a_frozen_one_is_reported_when_it_freezes_too() -> None:
     async with open_console() as console:
         pids = await grow(console, {1: -1, 2: 1})
-        assert await console.ask("heartbeat 100") == "Ok"
+        assert await console.ask("heartbeat 50") == "Ok"
         await freeze(pids[1])
         assert await console.line() == "Heartbit: node 1 is unavailable now"
         await freeze(pids[2])
@@ -286,6 +296,19 @@ async def test_a_zygote_that_dies_at_a_create_or_is_frozen_costs_no_answer() -> 
             assert (await console.line()).startswith("Ok: ")
             await gone([zygote])
         await all_answer(console, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("how", ["exit", "remove"])
+async def test_an_orderly_end_after_a_replaced_zygote_takes_no_longer(how: str) -> None:
+    async with open_console() as console:
+        await grow(console, {id: id - 1 or -1 for id in range(1, 9)})
+        os.kill(console.zygote, signal.SIGKILL)
+        await console.create(20)
+        began_at = trio.current_time()
+        assert await console.ask("exit" if how == "exit" else "remove 1") == "Ok"
+        if how == "exit":
+            await console.nothing_left(END_S)
+        assert trio.current_time() - began_at < 2.5  # else 8 levels take 8 s
 
 
 # The controller.
@@ -417,10 +440,10 @@ async def test_ten_seconds_of_ctrl_z_and_fg_change_nothing() -> None:
         open_console() as piped,
     ):
         await terminal.say(REGROW)
-        await terminal.say("heartbeat 100")
+        await terminal.say("heartbeat 50")
         assert await terminal.line() == "Ok"
         (terminal.pid,) = family(terminal.pid)["zygotes"]
-        assert await piped.ask("heartbeat 100") == "Ok"
+        assert await piped.ask("heartbeat 50") == "Ok"
         consoles = (terminal, piped)
         before = {}
         for console in consoles:

@@ -14,6 +14,7 @@ from runtime import procfs
 from runtime.errors import SpawnError
 from runtime.orders import MAX_MESSAGE_BYTES
 from runtime.pidfd import has_exited
+from tests.real import nodes_of
 from tests.zygote_colony import ROOT, open_colony, watched
 
 pytestmark = pytest.mark.real
@@ -250,7 +251,7 @@ async def test_a_cancelled_order_leaves_no_node() -> None:
             assert scope.cancelled_caught
             os.kill(colony.keeper.pid, signal.SIGCONT)
             await colony.fork("rest")
-            for pid in procfs.children(colony.keeper.pid):
+            for pid in nodes_of(colony.keeper.pid):
                 nodes.add(pid)
             # All but the last order's node end, and nobody hears of them.
             nodes.pidfds[:], kept = nodes.pidfds[:-1], nodes.pidfds[-1:]

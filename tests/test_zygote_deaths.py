@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import trio
 
-from runtime import procfs
 from runtime.errors import SpawnError
 from runtime.launcher import LocalLauncher
 from runtime.orders import (
@@ -26,6 +25,7 @@ from runtime.orders import (
 )
 from runtime.pidfd import has_exited
 from runtime.run_folder import open_run_folder
+from tests.real import nodes_of
 from tests.zygote_colony import ROOT, Colony, Fifo, open_colony, short_folder, watched
 
 pytestmark = pytest.mark.real
@@ -203,7 +203,7 @@ async def controller() -> None:
         if how == "replaced":
             os.kill(colony.keeper.pid, signal.SIGKILL)
             await colony.replacement()
-        pids += procfs.children(colony.keeper.pid)
+        pids += nodes_of(colony.keeper.pid)
         say = {"zygote": colony.keeper.pid, "folder": colony.folder, "pids": sorted(set(pids))}
         if how == "importing":
             write_module(f"{os.environ['TMPDIR']}/endless.py", colony.fifo.path)
