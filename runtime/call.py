@@ -3,8 +3,8 @@
 Invariants
 ----------
 * `current` holds the call in whose handler, or in whose tasks, the present code runs.
-* A call that is done lends its chain to nobody: a task that outlives its handler asks on its
-  cell's behalf, but nobody waits for it.
+* A call lends its chain to its handler and to the tasks that the handler waits for. A task of
+  the cell's own nursery asks on its cell's behalf, but nobody waits for it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Call(msgspec.Struct, eq=False):
     cell: Any  # the Service
     inbound: Any  # the Inbound
     message: Any
+    task: Any = None  # the one that runs the handler
     scope: trio.CancelScope | None = None
     done: bool = False
 
@@ -38,7 +39,7 @@ class Call(msgspec.Struct, eq=False):
     @property
     def chain(self) -> tuple[str, ...]:
         """The cells that wait while this call runs, the first asker first."""
-        if self.done or self.message is None:
+        if not self.inside:
             return ()
         if type(self.message) is wire.Ask:
             return (*self.message.chain, self.cell.address.name)
@@ -46,14 +47,22 @@ class Call(msgspec.Struct, eq=False):
 
     @property
     def inside(self) -> bool:
-        """Whether a handler is waiting here."""
-        return not self.done and self.message is not None
+        """Whether the present task is the handler's own, or one that the handler waits for."""
+        if self.done or self.message is None:
+            return False
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task is not self.task:
+            nursery = task.parent_nursery
+            if nursery is None or nursery is self.cell.nursery:
+                return False
+            task = nursery.parent_task
+        return task is not None
 
     def suspended(self) -> None:
         """Give a handler that has suspended its deadline, and make it cancellable."""
         cell = self.cell
         self.scope = cell.scope
-        cell.in_flight = self
+        cell.suspended(self)
         if type(self.message) is wire.Ask and self.message.deadline:
             assert cell.scope is not None
             cell.scope.deadline = cell.trio_deadline(self.message.deadline)

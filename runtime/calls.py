@@ -95,6 +95,9 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     exchange = source.exchange
     if peer.verdict or peer.dead is not None or outbound.closed is not None or exchange.closed:
         outbound.check()
+    deadline = trio.current_effective_deadline()
+    if deadline == -math.inf:
+        await trio.lowlevel.checkpoint()  # cancelled already: nothing is sent
     body = peer.batch.body
     start = len(body)
     positions, buffers = signature.encode(args, body)
@@ -106,7 +109,6 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
         await _credit(outbound, weight)
         peer.batch.body += payload
     outbound.window.spend(weight)
-    deadline = trio.current_effective_deadline()
     if deadline == math.inf:
         due = 0.0
     else:
@@ -114,17 +116,21 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
         if not exchange.transport.same_host or due <= 0.0:
             due = min(trio.current_time() - deadline, -1e-6)
     call = current.get()
-    chain = () if call is None or call.done else call.chain
+    chain = () if call is None else call.chain
     id = exchange.next_id()
     if outbound.local is not None:
         message = wire.Ask(outbound.number, signature.name, size, id, due, chain, tuple(positions))
         part = _part(message, body, start, buffers)
         cell = outbound.local.cell
         own = cell.handlers.get(signature.name) if cell is not None and cell.idle else None
-        if own is not None and not own.reentrant:
-            await _breathe(exchange)
-            if cell is not None and cell.idle:
-                return await handle_here(cell, own, outbound.local, part)
+        if (
+            cell is not None
+            and own is not None
+            and not own.reentrant
+            and target.name not in chain
+            and deadline > trio.current_time()
+        ):
+            return await handle_here(cell, own, outbound.local, part, _breathe)
     slot = Slot(outbound)
     exchange.pending[id] = slot
     if outbound.local is not None:
@@ -151,6 +157,9 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
         if exchange.pending.pop(id, None) is not None:
             peer.pending -= 1
             _cancel(exchange, outbound, id)
+        if slot.weight:
+            outbound.window.reply_bytes -= slot.weight
+            outbound.wake()
     answer = slot.answer
     if type(answer) is wire.Reply:
         return signature.decode_result(slot.payload, slot.buffers)
@@ -237,7 +246,12 @@ def _send(
     if outbound is None:
         outbound = open_pair(source, target)
     peer = outbound.peer
-    if peer.verdict or peer.dead is not None or outbound.closed is not None:
+    if (
+        peer.verdict
+        or peer.dead is not None
+        or outbound.closed is not None
+        or source.exchange.closed
+    ):
         outbound.check()
     batch = peer.batch
     body = batch.body

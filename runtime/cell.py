@@ -62,6 +62,11 @@ class Cell(Service):
             self.crashed(crash)
         finally:
             self.nursery = None
+            self.serving = False
+            self.interrupt()
+            with trio.move_on_after(ON_STOP_S, shield=True):
+                while self.taken is not None:
+                    await self.taken.wait()
             self._leave()
         if failed_start is not None:
             raise failed_start
@@ -90,5 +95,7 @@ class Cell(Service):
         self.inbounds.clear()
         for outbound in list(self.outbounds.values()):
             exchange.close(outbound, self.ending)
+            if outbound.local is not None and outbound.local.cell is not None:
+                outbound.local.cell.orphan(outbound.local)
             if outbound.peer.connected and outbound.local is None:
                 exchange.post(outbound.peer, wire.Close(outbound.number))

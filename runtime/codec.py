@@ -35,7 +35,7 @@ Part = tuple[Any, memoryview, Sequence[memoryview]]
 """(envelope, payload, buffers), as `decode` gives them."""
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-MAX_PAYLOAD_BYTES = MAX_MESSAGE_BYTES - 64 * 1024
+MAX_PAYLOAD_BYTES = MAX_MESSAGE_BYTES - 128 * 1024
 MAX_HEAD_BYTES = 1024 * 1024
 MAX_FRAMES = 1024
 FLUSH_BYTES = 64 * 1024
@@ -71,7 +71,12 @@ class Batch:
 
         The payload must stand in ``body`` already.
         """
-        self._append(envelope, self.head, -1)
+        start = len(self.head)
+        try:
+            self._append(envelope, self.head, -1)
+        except Exception:
+            del self.head[start:]
+            raise
         self.count += 1
         return len(self.head) + len(self.body) + self.buffer_bytes >= FLUSH_BYTES
 
@@ -128,7 +133,7 @@ def decode(frames: Sequence[Buffer]) -> list[Part]:
     end = len(body)
     try:
         envelopes = _decoder.decode(head)
-    except (msgspec.DecodeError, RecursionError) as cause:
+    except (RecursionError, ValueError) as cause:  # DecodeError, UnicodeDecodeError
         raise WireError(f"no envelopes: {cause}") from cause
     parts: list[Part] = []
     at = 0

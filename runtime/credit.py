@@ -73,7 +73,14 @@ class Window:
     ) -> None:
         """Take the receiver's totals over, if they are news and can be true."""
         done = handled + failed + expired + rejected
-        if not self.done < done <= self.sent or min(handled, failed, expired, rejected) < 0:
+        if not self.done < done <= self.sent:
+            return
+        if (
+            handled < self.handled
+            or failed < self.failed
+            or expired < self.expired
+            or rejected < self.rejected
+        ):
             return
         self.handled, self.failed = handled, failed
         self.expired, self.rejected = expired, rejected

@@ -46,13 +46,14 @@ Control = Callable[[Peer, Any, memoryview], None]
 class Slot(Seat):
     """An ask that waits for its answer."""
 
-    __slots__ = ("answer", "buffers", "outbound", "payload")
+    __slots__ = ("answer", "buffers", "outbound", "payload", "weight")
 
     def __init__(self, outbound: Outbound) -> None:
         super().__init__()
         self.outbound = outbound
         self.answer: wire.Reply | wire.Fail | None = None  # None: ask the pair what happened
         self.payload: Buffer = b""
+        self.weight = 0
         self.buffers: Sequence[Buffer] = ()
 
 
@@ -188,11 +189,17 @@ class Exchange(Settling):
         if peer is self.here:
             self.strays["own endpoint"] += 1
             return None
+        if peer.dead is not None:
+            self.strays["from the dead"] += 1
+            return None
         peer.address = first.address
         self._callers[incarnation] = peer
         return peer
 
     def _opened(self, peer: Peer, envelope: wire.Open, _: memoryview) -> None:
+        if envelope.pair in peer.inbounds:
+            self.strays["opened twice"] += 1
+            return
         cell = self.cells.get(envelope.target_incarnation)
         inbound = Inbound(
             envelope.pair,
@@ -211,6 +218,7 @@ class Exchange(Settling):
         inbound = peer.inbounds.pop(envelope.pair, None)
         if inbound is not None and inbound.cell is not None:
             inbound.cell.inbounds.remove(inbound)
+            self.regrant(inbound.cell)
 
     def _refuse(self, inbound: Inbound, part: Any) -> None:
         """A message for a cell that is not here (any more)."""
@@ -235,6 +243,8 @@ class Exchange(Settling):
         del self.pending[envelope.id]
         peer.pending -= 1
         slot.answer, slot.payload, slot.buffers = part
+        slot.weight = len(slot.payload) + sum(map(len, slot.buffers))
+        outbound.window.reply_bytes += slot.weight  # until its asker has taken it
         self.reading.wake(slot)
 
     def _credited(self, peer: Peer, envelope: wire.Credit, _: memoryview) -> None:
@@ -336,7 +346,7 @@ class Exchange(Settling):
                 outbound.wake_all()
 
     def _give_up(self, outbound: Outbound) -> None:
-        for id, slot in list(self.pending.items()):
+        for id, slot in reversed(self.pending.copy().items()):  # those that wait are told first
             if slot.outbound is outbound:
                 del self.pending[id]
                 outbound.peer.pending -= 1

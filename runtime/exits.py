@@ -62,6 +62,17 @@ class ExitReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.kind
 
 
+TEXT_CHARS = 16 * 1024
+
+
+def fit(text: str) -> str:
+    """As much of a message or traceback as may travel, without what UTF-8 cannot say."""
+    if len(text) > TEXT_CHARS:
+        half = TEXT_CHARS // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return text.encode(errors="backslashreplace").decode()
+
+
 def from_wait_status(status: int) -> ExitReason:
     """Read a kernel wait status, as ``os.wait4`` returns it."""
     code = os.waitstatus_to_exitcode(status)

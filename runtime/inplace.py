@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -25,12 +26,19 @@ from runtime.exits import ExitReason
 
 if TYPE_CHECKING:
     from runtime.codec import Part
+    from runtime.exchange import Exchange
     from runtime.pair import Inbound
     from runtime.service import Service
     from runtime.signature import Signature
 
 
-async def handle_here(cell: Service, signature: Signature, inbound: Inbound, part: Part) -> Any:
+async def handle_here(
+    cell: Service,
+    signature: Signature,
+    inbound: Inbound,
+    part: Part,
+    breathe: Callable[[Exchange], Awaitable[None]],
+) -> Any:
     """Run ``signature`` on an idle cell and return its result, or raise as an ask does."""
     message, payload, buffers = part
     try:
@@ -38,7 +46,7 @@ async def handle_here(cell: Service, signature: Signature, inbound: Inbound, par
     except WireError:
         cell.exchange.settle(inbound, Fate.REJECTED, part)
         raise
-    call = Call(cell, inbound, message)
+    call = Call(cell, inbound, message, trio.lowlevel.current_task())
     scope = call.scope = trio.CancelScope()
     token = current.set(call)
     cell.taken = trio.Event()
@@ -46,13 +54,19 @@ async def handle_here(cell: Service, signature: Signature, inbound: Inbound, par
     cell.handler, cell.handler_since = signature.name, time.monotonic()
     if cell.page is not None:
         cell.page.begin(signature.label, cell.handler_since)
-    fate = Fate.FAILED
+    fate = Fate.EXPIRED
     try:
         with scope:
+            await breathe(cell.exchange)  # the cell is taken: nobody overtakes
+            fate = Fate.FAILED
             result, _, apart = signature.encode_result(await signature.run(cell.actor, *args))
             fate = Fate.HANDLED
             return signature.decode_result(result, apart)
         raise RemoteError("Cancelled", "the handler was cancelled")
+    except WireError:
+        if fate is Fate.FAILED:
+            fate = Fate.REJECTED
+        raise
     except Exception as raised:
         if isinstance(raised, RemoteError) and scope.cancelled_caught:
             raise

@@ -32,7 +32,7 @@ from runtime.behaviour import Behaviour, handlers_of
 from runtime.cell import Cell
 from runtime.errors import WireError
 from runtime.exchange import Exchange
-from runtime.exits import ExitReason
+from runtime.exits import ExitReason, fit
 from runtime.guard import Guard
 from runtime.newborn import CONTROLLER_FD
 from runtime.orders import Order
@@ -171,7 +171,7 @@ class Node:
             reason = await cell.run(actor, self._up)
         except Exception as failure:
             text = "".join(traceback.format_exception(failure))
-            said = wire.StartFailed(type(failure).__name__, str(failure), text)
+            said = wire.StartFailed(type(failure).__name__, fit(str(failure)), fit(text))
             say(controller, said)
             print(text, file=sys.stderr)
             return ExitReason(kind="crashed", error=said.type_name, message=said.message)

@@ -13,6 +13,7 @@ Invariants
 Source: the idea of a routable fake network is from ``trio.testing``'s FakeNet.
 """
 
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -37,16 +38,27 @@ class MemoryNetwork:
         self.fault = fault  # assign to change the weather mid-test
         self._nursery = nursery
         self._members: dict[str, MemoryTransport] = {}
+        self._early: dict[str, list[Message]] = {}  # for those who have yet to join
+        self._left: set[str] = set()
 
     def join(self, incarnation: int) -> "MemoryTransport":
         """Open the inbox of a process."""
         transport = MemoryTransport(self, incarnation)
         self._members[transport.endpoint] = transport
+        for message in self._early.pop(transport.endpoint, ()):
+            transport.arrived(message)
         return transport
 
     def leave(self, transport: "MemoryTransport") -> None:
         """Close an inbox."""
         self._members.pop(transport.endpoint, None)
+        self._left.add(transport.endpoint)
+
+    def forget(self, source: int, endpoint: str) -> None:
+        """Drop what a process that has yet to join was sent."""
+        early = self._early.get(endpoint)
+        if early is not None:
+            early[:] = [message for message in early if message[0] != source]
 
     def carry(self, source: int, endpoint: str, frames: Sequence[Buffer]) -> None:
         """Deliver as the fault says."""
@@ -66,6 +78,8 @@ class MemoryNetwork:
         member = self._members.get(endpoint)
         if member is not None:
             member.arrived(message)
+        elif endpoint not in self._left:
+            self._early.setdefault(endpoint, []).append(message)
 
 
 class MemoryTransport:
@@ -80,14 +94,16 @@ class MemoryTransport:
         self._peers: set[str] = set()
         self._inbox: deque[Message] = deque()
         self._bell = trio.Event()
+        self._closed = False
 
     def connect(self, endpoint: str) -> None:
-        if not endpoint.startswith("memory:"):
+        if not re.fullmatch(r"memory:\d+", endpoint, re.ASCII):
             raise ValueError(f"{endpoint!r} is not in memory")
         self._peers.add(endpoint)
 
     def disconnect(self, endpoint: str) -> None:
         self._peers.discard(endpoint)
+        self._network.forget(self._incarnation, endpoint)
 
     def send(self, endpoint: str, frames: Sequence[Buffer]) -> bool:
         if endpoint not in self._peers:
@@ -107,6 +123,8 @@ class MemoryTransport:
         if not self._inbox:
             self._bell = trio.Event()
         await self._bell.wait()
+        if self._closed:
+            raise trio.ClosedResourceError("the transport is closed")
 
     def interrupt(self) -> None:
         self._bell.set()
@@ -115,3 +133,5 @@ class MemoryTransport:
         self._network.leave(self)
         self._peers.clear()
         self._inbox.clear()
+        self._closed = True
+        self._bell.set()

@@ -108,7 +108,12 @@ class Outbound:
         try:
             while self.waiters[0] is not seat or not self.window.has_room(size):
                 seat.task = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(_give_up)
+
+                def give_up(_: object) -> trio.lowlevel.Abort:
+                    seat.task = None
+                    return trio.lowlevel.Abort.SUCCEEDED
+
+                await trio.lowlevel.wait_task_rescheduled(give_up)
                 self.check()
         finally:
             seat.task = None
@@ -130,10 +135,6 @@ def _rouse(seat: Seat) -> None:
     if seat.task is not None:
         trio.lowlevel.reschedule(seat.task)
         seat.task = None
-
-
-def _give_up(_: object) -> trio.lowlevel.Abort:
-    return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Inbound:

@@ -34,8 +34,9 @@ from runtime.call import Call, current
 from runtime.codec import Part, weigh
 from runtime.credit import Fate
 from runtime.errors import WireError
-from runtime.exits import ExitReason
+from runtime.exits import ExitReason, fit
 from runtime.reading import Seat
+from runtime.reentrant import let_reentrant_in, take_apart
 from runtime.signature import MISFIT
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Service(Seat):
 
     __slots__ = (
         "_bytes",
+        "_reentrant",
         "actor",
         "address",
         "apart",
@@ -106,6 +108,7 @@ class Service(Seat):
         self.ending: ExitReason | None = None
         self.serving = False  # parked at an empty mailbox, or about to be
         self.taken: trio.Event | None = None  # an asker of this process runs a handler
+        self._reentrant = any(each.reentrant for each in handlers.values())
         self._bytes = 0
         self.handler = ""
         self.handler_since = 0.0
@@ -136,8 +139,25 @@ class Service(Seat):
         else:
             mailbox.append((inbound, part))
             self._bytes += weight
-            if not self.ready and self.taken is None:
+            if self.busy and self._reentrant:
+                let_reentrant_in(self)
+            elif not self.ready and self.taken is None:
                 self.exchange.reading.wake(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an ordinary handler is suspended."""
+        return self.in_flight is not None
+
+    def suspended(self, call: Call) -> None:
+        """An ordinary handler waits from now on: reentrant ones may start."""
+        self.in_flight = call
+        if self._reentrant and self.mailbox:
+            let_reentrant_in(self)
+
+    def unqueued(self, part: Part) -> None:
+        """A message has been taken out of the mailbox."""
+        self._bytes -= weigh(part)
 
     def waits_for_itself(self, message: wire.Ask) -> bool:
         """Whether this ask could never be served, for its asker keeps us busy."""
@@ -168,6 +188,7 @@ class Service(Seat):
     def orphan(self, inbound: Inbound) -> None:
         """The sender is no more: its asks are cancelled, its tells are handled."""
         self.inbounds.remove(inbound)
+        self.exchange.regrant(self)
         asked = [
             part[0].id
             for its_inbound, part in self.mailbox
@@ -192,6 +213,7 @@ class Service(Seat):
         """Take messages until the cell ends or the scope is spent."""
         exchange, mailbox, page = self.exchange, self.mailbox, self.page
         until, handlers, notices = exchange.reading.until, self.handlers, exchange.reading.notices
+        task = trio.lowlevel.current_task()
         now = slice_began = time.monotonic()
         slices = 0
         while self.ending is None:
@@ -212,11 +234,15 @@ class Service(Seat):
             weight = weigh(part) if buffers else message.size
             self._bytes -= weight
             signature = handlers.get(message.handler)
-            if signature is None or signature.reentrant:
-                self._take_apart(signature, inbound, part)
+            if signature is None:
+                why = f"{self.address.name} has no handler {message.handler[:100]!r}"
+                exchange.fail(inbound, part, "wire", why)
+                continue
+            if signature.reentrant:
+                take_apart(self, signature, inbound, part)
                 continue
             asked = type(message) is wire.Ask
-            if asked and message.deadline and self._too_late(signature, inbound, part):
+            if asked and message.deadline and self.too_late(signature, inbound, part):
                 continue
             try:
                 args = (
@@ -227,7 +253,7 @@ class Service(Seat):
             except (WireError, *MISFIT):
                 self._refuse_misfit(signature, inbound, part)
                 continue
-            call = Call(self, inbound, message)
+            call = Call(self, inbound, message, task)
             current.set(call)
             self.handler, self.handler_since = signature.name, now
             if page is not None:
@@ -245,7 +271,7 @@ class Service(Seat):
                     exchange.handled(inbound, weight)
             except BaseException as raised:
                 exchange.running = None
-                self._raised(inbound, part, raised)
+                self.raised(inbound, part, raised)
             finally:
                 self.handler = ""
                 call.done = True
@@ -263,47 +289,6 @@ class Service(Seat):
                     slices = 0
                 now = slice_began = time.monotonic()
 
-    def _take_apart(self, signature: Signature | None, inbound: Inbound, part: Part) -> None:
-        """Start a reentrant handler in a task of its own, if it is one."""
-        if signature is None:
-            why = f"{self.address.name} has no handler {part[0].handler[:100]!r}"
-            self.exchange.fail(inbound, part, "wire", why)
-            return
-        message = part[0]
-        call = Call(self, inbound, message)
-        call.scope = trio.CancelScope()
-        if type(message) is wire.Ask:
-            if message.deadline:
-                if self._too_late(signature, inbound, part):
-                    return
-                call.scope.deadline = self.trio_deadline(message.deadline)
-            self.apart[inbound, message.id] = call.scope
-        assert self.nursery is not None
-        self.nursery.start_soon(self._handle_apart, call, signature, inbound, part)
-
-    async def _handle_apart(
-        self, call: Call, signature: Signature, inbound: Inbound, part: Part
-    ) -> None:
-        """A reentrant handler: its own task and its own scope."""
-        message, payload, buffers = part
-        asked = type(message) is wire.Ask
-        current.set(call)
-        assert call.scope is not None
-        with call.scope:
-            try:
-                args = signature.decode(payload, message.buffers, buffers)
-                result = await signature.run(self.actor, *args)
-                if asked:
-                    self.exchange.reply(inbound, part, *signature.encode_result(result))
-                else:
-                    self.exchange.settle(inbound, Fate.HANDLED, part)
-            except BaseException as raised:
-                self._raised(inbound, part, raised)
-            finally:
-                call.done = True
-                if asked:
-                    del self.apart[inbound, message.id]
-
     @property
     def idle(self) -> bool:
         """Whether an asker of this process may run a handler itself."""
@@ -317,7 +302,7 @@ class Service(Seat):
         except WireError as misfit:
             self.exchange.fail(inbound, part, "wire", str(misfit))
 
-    def _too_late(self, signature: Signature, inbound: Inbound, part: Part) -> bool:
+    def too_late(self, signature: Signature, inbound: Inbound, part: Part) -> bool:
         """Whether the deadline of an ask has passed; then it is settled."""
         if self.trio_deadline(part[0].deadline) > trio.current_time():
             return False
@@ -325,7 +310,7 @@ class Service(Seat):
         self.exchange.fail(inbound, part, "late", why, Fate.EXPIRED)
         return True
 
-    def _raised(self, inbound: Inbound, part: Part, raised: BaseException) -> None:
+    def raised(self, inbound: Inbound, part: Part, raised: BaseException) -> None:
         """Tell the asker; what nobody asked for ends the cell."""
         fail = self.exchange.fail
         cancelled, rest = _sort_out(raised)
@@ -382,8 +367,8 @@ class Service(Seat):
         self.ending = ExitReason(
             kind="crashed",
             error=type(crash).__name__,
-            message=str(crash),
-            traceback="".join(traceback.format_exception(crash)),
+            message=fit(str(crash)),
+            traceback=fit("".join(traceback.format_exception(crash))),
             handler=self.handler,
             handler_age_s=time.monotonic() - self.handler_since if self.handler else 0.0,
         )

@@ -18,6 +18,7 @@ import trio
 from runtime import envelope as wire
 from runtime.codec import Buffer, Part, weigh
 from runtime.credit import Fate, share
+from runtime.exits import fit
 from runtime.outbox import Outbox
 from runtime.pair import Inbound, Peer
 
@@ -75,6 +76,8 @@ class Settling(Outbox):
         ledger = inbound.ledger
         counts = ledger.report()
         if inbound.outbound is not None:
+            if inbound.outbound.closed is not None:
+                return  # it is undelivered, and stays so
             inbound.outbound.window.acknowledge(*counts)
             inbound.outbound.window.grant(ledger.messages, ledger.bytes)
             inbound.outbound.wake()
@@ -149,8 +152,9 @@ class Settling(Outbox):
         inbound.ledger.close(fate, weigh(part))
         counts = inbound.ledger.report()
         failure = wire.Fail(
-            inbound.number, envelope.id, kind, type_name, message, traceback, *counts
-        )
+            inbound.number, envelope.id, kind, fit(type_name), fit(message), fit(traceback),
+            *counts,
+        )  # fmt: skip
         if inbound.outbound is not None:
             self._answered(inbound.peer, (failure, b"", ()))
         elif inbound.peer.dead is None:

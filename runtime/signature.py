@@ -31,7 +31,7 @@ OWN_FRAME_BYTES = 4096
 _encoder = msgspec.msgpack.Encoder()
 MISFIT = (msgspec.DecodeError, RecursionError, ValueError)
 """What a decoder raises."""
-_CANNOT = (TypeError, OverflowError, ValueError, RecursionError)
+_CANNOT = Exception  # what a value does while it is read is its own affair
 _BUFFERS = (bytes, bytearray, memoryview)
 _NO_BUFFERS: tuple[Buffer, ...] = ()
 _NO_POSITIONS: tuple[int, ...] = ()
@@ -128,13 +128,7 @@ class Parameters:
         for name, value in zip(self.parameters, args, strict=True):
             try:
                 _encoder.encode(value)
-            except (
-                TypeError,
-                OverflowError,
-                UnicodeEncodeError,
-                RecursionError,
-                ValueError,
-            ) as why:
+            except _CANNOT as why:
                 return TypeError(
                     f"{self.qualified}: {name}={_brief(value)} cannot travel: {_why(why)}"
                 )
@@ -202,7 +196,7 @@ class Signature(Parameters):
                     f"{self.qualified}: a result of {len(result)} bytes is more than "
                     f"{MAX_PAYLOAD_BYTES}"
                 )
-            return b"", (0,), (result,)
+            return b"", (0,), (result if type(result) is bytes else bytes(result),)
         try:
             payload = _encoder.encode(result)
         except _CANNOT as cause:
@@ -294,7 +288,10 @@ def _buffer_kind(hint: Any) -> Callable[[Buffer], Buffer] | None:
 
 
 def _brief(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= 100 else text[:97] + "..."
 
 

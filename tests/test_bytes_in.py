@@ -266,33 +266,34 @@ async def test_an_untrue_report_leaves_the_account_alone(
         )  # fmt: skip
 
 
-def damaged(rng: random.Random, frames: Sequence[Buffer]) -> list[bytes]:
-    """The same, with another body after its head, or other buffers, or without them."""
-    batch, *buffers = map(bytes, frames)
-    split = 4 + int.from_bytes(batch[:4], "big")
-    body = bytearray(batch[split:])
-    for _ in range(rng.randrange(4)):
-        at = rng.randrange(len(body) + 1)
-        if rng.random() < 0.5:
-            body[at : at + 1] = bytes([rng.randrange(256)])
-        else:
-            del body[at : at + rng.randrange(9)]
-    action = rng.randrange(4)
-    if action == 0:
-        buffers = [rng.randbytes(rng.randrange(9)) for _ in range(rng.randrange(4))]
-    elif action == 1:
-        return [(batch[:split] + body)[: rng.randrange(len(batch))], *buffers]
-    return [batch[:split] + body, *buffers]
+def changed(rng: random.Random, frames: Sequence[Buffer]) -> list[bytes]:
+    """The same with some bytes changed, doubled or left out."""
+    mutated = []
+    for frame in frames:
+        data = bytearray(frame)
+        for _ in range(rng.randrange(4)):
+            at = rng.randrange(len(data) + 1)
+            action = rng.randrange(4)
+            if action == 0:
+                data[at : at + 1] = bytes([rng.randrange(256)])
+            elif action == 1:
+                data[at:at] = data[at : at + rng.randrange(9)]
+            elif action == 2:
+                del data[at : at + rng.randrange(9)]
+            else:
+                del data[at:]
+        mutated.append(bytes(data))
+    return mutated
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_real_batch_with_a_damaged_body_does_no_harm(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(40))
+def test_a_real_batch_that_was_damaged_does_no_harm(seed: int) -> None:
     async def check(scene: Scene) -> None:
         rng = random.Random(seed)
         recorded = list(scene.passed)
         near = scene.near.address.incarnation
         for _ in range(300):
-            frames = damaged(rng, rng.choice(recorded))
+            frames = changed(rng, rng.choice(recorded))
             scene.far._route(rng.choice((near, near, near, 0, 9)), frames)
             await wait_all_tasks_blocked()
         await scene.is_well()
