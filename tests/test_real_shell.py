@@ -17,7 +17,7 @@ from runtime import envelope, procfs
 from runtime.address import Address
 from runtime.codec import Buffer, encode
 from runtime.zmq_transport import ZmqTransport
-from tests.real import END_S, Console, is_spare, open_console
+from tests.real import END_S, Console, is_spare, open_console, until
 
 pytestmark = pytest.mark.real
 
@@ -311,19 +311,20 @@ def garbage(chance: random.Random) -> Iterator[list[Buffer]]:
 # Nodes that do not start.
 
 
-def limit_memory(console: Console, size: int | None) -> None:
+async def limit_memory(console: Console, size: int | None) -> None:
     """Of those who become nodes: the zygote, and the child that has no order yet."""
+    await until(lambda: any(map(is_spare, procfs.children(console.zygote))))
     for pid in (console.zygote, *filter(is_spare, procfs.children(console.zygote))):
         hard = resource.prlimit(pid, resource.RLIMIT_AS)[1]
         resource.prlimit(pid, resource.RLIMIT_AS, (size or hard, hard))
 
 
 async def use_up_memory(console: Console) -> None:
-    limit_memory(console, 1 << 20)
+    await limit_memory(console, 1 << 20)
 
 
 async def give_memory_back(console: Console) -> None:
-    limit_memory(console, None)
+    await limit_memory(console, None)
 
 
 Change = Callable[[Console], Awaitable[None]]
