@@ -47,6 +47,7 @@ class Slot(Seat):
     """An ask that waits for its answer."""
 
     __slots__ = ("answer", "buffers", "outbound", "payload", "weight")
+    asks = True
 
     def __init__(self, outbound: Outbound) -> None:
         super().__init__()

@@ -20,9 +20,10 @@ from runtime.transport import Transport
 
 
 class Seat:
-    """Somebody who waits for something to arrive."""
+    """Somebody who waits for something to arrive. ``asks``: who has asked for it."""
 
     __slots__ = ("ready", "task")
+    asks = False
 
     def __init__(self) -> None:
         self.ready = False

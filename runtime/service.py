@@ -220,6 +220,7 @@ class Service(Seat):
             if not mailbox or self.taken is not None:
                 if page is not None:
                     page.pause(now)
+                exchange.flush()  # an answer need not wait for the end of the tick: 10 us
                 self.ready, self.serving = False, True
                 await until(self)
                 self.serving = False

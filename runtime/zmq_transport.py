@@ -28,6 +28,13 @@ import zmq
 from runtime.codec import MAX_MESSAGE_BYTES, Buffer
 from runtime.transport import Message
 
+# Plain numbers: an operator on one of zmq's enums takes 1.7 us.
+_EVENTS = int(zmq.EVENTS)
+_RCVMORE = int(zmq.RCVMORE)
+_POLLIN = int(zmq.POLLIN)
+_POLLOUT = int(zmq.POLLOUT)
+_NOW = int(zmq.NOBLOCK)
+_NOW_AND_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 ZERO_COPY_BYTES = 256 * 1024
 RECONNECT_MS = 1
 FAREWELL_MS = 200
@@ -122,7 +129,7 @@ class ZmqTransport:
         backlog = self._backlogs[endpoint]
         try:
             while backlog and not socket.closed:
-                if not _int(socket.get(zmq.EVENTS)) & zmq.POLLOUT:
+                if not _int(socket.get(_EVENTS)) & _POLLOUT:
                     await trio.lowlevel.wait_readable(_int(socket.get(zmq.FD)))
                 elif _offer(socket, backlog[0]):
                     backlog.popleft()
@@ -133,14 +140,14 @@ class ZmqTransport:
                 del self._backlogs[endpoint]
 
     def receive(self) -> Message | None:
-        if not self._get(zmq.EVENTS) & zmq.POLLIN:
+        if not self._get(_EVENTS) & _POLLIN:
             return None
         recv = self._recv
         try:
-            identity = recv(zmq.NOBLOCK)
-            frames: list[Buffer] = [recv(zmq.NOBLOCK)]  # there is always one
-            while self._get(zmq.RCVMORE):
-                frames.append(recv(zmq.NOBLOCK, copy=False).buffer)
+            identity = recv(_NOW)
+            frames: list[Buffer] = [recv(_NOW)]  # there is always one
+            while self._get(_RCVMORE):
+                frames.append(recv(_NOW, copy=False).buffer)
         except zmq.Again:
             return None
         if len(identity) == 9 and identity[:1] == b"R":
@@ -189,7 +196,7 @@ def _offer(socket: "zmq.Socket[bytes]", frames: Sequence[Buffer]) -> bool:
     last = len(frames) - 1
     try:
         for number, frame in enumerate(frames):
-            flags = zmq.NOBLOCK if number == last else zmq.NOBLOCK | zmq.SNDMORE
+            flags = _NOW if number == last else _NOW_AND_MORE
             socket.send(frame, flags, copy=len(frame) < ZERO_COPY_BYTES)
     except zmq.Again:
         return False
