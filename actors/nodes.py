@@ -180,6 +180,8 @@ class Nodes:
         if record is None or record.address != hello.address or record.planned:
             self._exchange.strays["uninvited"] += 1
             return
+        if record.settled.is_set():
+            return  # it has only connected anew
         record.peer = peer
         spec = record.spec
         welcome = wire.Welcome(

@@ -27,6 +27,7 @@ from runtime import envelope as wire
 from runtime.codec import Buffer, decode
 from runtime.errors import WireError
 from runtime.leader import Leader
+from runtime.outbox import IDLE_S
 from runtime.pair import Inbound, Outbound, Peer
 from runtime.reading import Reader, Reading, Seat
 from runtime.settling import Settling
@@ -114,11 +115,17 @@ class Exchange(Settling):
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
             nursery.start_soon(self.reading.run)
+            nursery.start_soon(self._keep_closing_idle)
             task_status.started()
             try:
                 await self._keep_reporting()
             finally:
                 self._shut()
+
+    async def _keep_closing_idle(self) -> None:
+        while True:
+            await trio.sleep(IDLE_S / 4)
+            self.close_idle()
 
     def _shut(self) -> None:
         """Nothing will arrive any more: whoever waits is told so."""
@@ -266,7 +273,6 @@ class Exchange(Settling):
             inbound.cell.cancel(inbound, envelope.id)
 
     def _greeted(self, peer: Peer, envelope: wire.Hello, _: memoryview) -> None:
-        peer.greeted = True
         handler = self.control.get(wire.Hello)
         if handler is not None:
             handler(peer, envelope, _)

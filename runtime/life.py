@@ -123,7 +123,6 @@ class Node:
         )
         # At once: the controller answers while we build the rest.
         self.exchange.ready(self.exchange.controller)
-        self.exchange.flush()
         control = self.exchange.control
         control[wire.Welcome] = self._welcome
         control[wire.Stop] = self._stop

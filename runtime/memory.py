@@ -111,6 +111,9 @@ class MemoryTransport:
         self._network.carry(self._incarnation, endpoint, frames)
         return False
 
+    def holds(self, endpoint: str) -> bool:
+        return False
+
     def arrived(self, message: Message) -> None:
         """Take a message in."""
         self._inbox.append(message)

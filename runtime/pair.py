@@ -38,9 +38,8 @@ class Peer:
         "connected",
         "dead",
         "endpoint",
-        "greeted",
         "inbounds",
-        "last_used_at",
+        "met",
         "outbounds",
         "pending",
         "posted",
@@ -55,13 +54,12 @@ class Peer:
         self.posted = False
         self.posted_at = 0.0
         self.connected = False
-        self.greeted = False
+        self.met = False  # it was connected before
         self.inbounds: dict[int, Inbound] = {}
         self.outbounds: dict[int, Outbound] = {}
         self.pending = 0
         self.dead: ExitReason | None = None
         self.verdict = ""
-        self.last_used_at = 0.0
 
 
 class Outbound:

@@ -52,6 +52,9 @@ class Transport(Protocol):
             KeyError: the peer is not connected.
         """
 
+    def holds(self, endpoint: str) -> bool:
+        """Whether it still keeps frames for this peer that the wire did not take."""
+
     def receive(self) -> Message | None:
         """The next message that has arrived, if there is one."""
 

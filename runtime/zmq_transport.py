@@ -122,6 +122,9 @@ class ZmqTransport:
             self._nursery.start_soon(self._work_off, endpoint, socket)
         return False
 
+    def holds(self, endpoint: str) -> bool:
+        return endpoint in self._backlogs
+
     async def _work_off(self, endpoint: str, socket: "zmq.Socket[bytes]") -> None:
         """Send what was kept, as soon as the wire takes it, unless the peer is given up first."""
         if socket.closed:
