@@ -53,12 +53,17 @@ def nodes_of(zygote: int) -> list[int]:
 
 
 def is_spare(pid: int) -> bool:
-    """Whether it waits to become a node."""
+    """Whether it waits to become a node, or is too young to say so."""
+    stat = procfs.stat(pid)
+    return stat is not None and _name(pid) in (SPARE, _name(stat.ppid))
+
+
+def _name(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/comm") as comm:
-            return comm.read().strip() == SPARE
+            return comm.read().strip()
     except OSError:
-        return False
+        return ""
 
 
 def alive(pid: int) -> bool:
