@@ -185,6 +185,11 @@ class Places:
         except KeyError:
             raise LookupError(f"{name} has no place") from None
 
+    def state(self, name: str) -> State | None:
+        """How its present incarnation is; None if it has no place."""
+        place = self._places.get(name)
+        return None if place is None else place.state
+
     def parent(self, name: str) -> str:
         return self.place(name).parent
 

@@ -5,7 +5,8 @@ it is asked to, like any actor would be.
 
 Invariants
 ----------
-* Nothing is kept here: what is known is asked of the controller at the moment it is wanted.
+* Nothing that could grow stale is kept here: what is known is asked of the controller at the
+  moment it is wanted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import trio
 
 from actors import heartbeat
 from actors.node import ComputeNode
-from actors.record import Happened
+from actors.record import Happened, Record
 from actors.ref import ActorRef, ref_to
 from actors.system import System, open_system
 from runtime.address import CONTROLLER
@@ -50,14 +51,12 @@ class Forest:
         self._system = system
         self._nodes = system.nodes
         self._start_s = start_s
+        self._refs: dict[int, tuple[Record, ActorRef[ComputeNode]]] = {}
 
     def state(self, id: int) -> NodeState | None:
         if id == ROOT:
             return NodeState.OK
-        name = str(id)
-        if name not in self._nodes.places:
-            return None
-        return NodeState(self._nodes.places.place(name).state.value)
+        return self._nodes.places.state(str(id))
 
     def places(self) -> list[Place]:
         return [self.place(int(name)) for name in self._nodes.places.names() if _is_id(name)]
@@ -116,6 +115,7 @@ class Forest:
 
     async def remove(self, id: int) -> bool:
         await self._ref(id).stop()
+        self._refs.pop(id, None)
         return True
 
     async def kill(self, id: int) -> None:
@@ -134,7 +134,11 @@ class Forest:
             yield
 
     def _ref(self, id: int) -> ActorRef[ComputeNode]:
-        return ref_to(self._nodes.records[str(id)].address)
+        record = self._nodes.records[str(id)]
+        known = self._refs.get(id)
+        if known is None or known[0] is not record:
+            known = self._refs[id] = record, ref_to(record.address)
+        return known[1]
 
 
 def _is_id(name: str) -> bool:

@@ -17,7 +17,6 @@ Invariants
   the tree from them.
 """
 
-import enum
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
@@ -25,20 +24,9 @@ from typing import Final, Protocol
 import msgspec
 
 from actors.heartbeat import Change
+from actors.places import State
 
-
-class NodeState(enum.Enum):
-    """How a node is, in the words that ``tree`` prints."""
-
-    OK = "ok"
-    DEAD = "dead"
-    FROZEN = "frozen"
-    BUSY = "busy"
-    CUT_OFF = "cut off"
-    RESTARTING = "restarting"
-    GIVEN_UP = "given up"
-
-
+NodeState = State
 GONE: Final = frozenset({NodeState.DEAD, NodeState.RESTARTING, NodeState.GIVEN_UP})
 """The states that answer as a dead node does: nothing is kept for the next life."""
 

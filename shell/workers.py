@@ -104,8 +104,11 @@ class Workers(Generic[J]):
             current.clear()
             if scope.cancel_called:
                 return
-            scope.deadline = math.inf
-            await self._idle.park()
+            if self._awake < AWAKE:
+                self._awake += 1
+            else:
+                scope.deadline = math.inf
+                await self._idle.park()
 
 
 @types.coroutine
