@@ -30,6 +30,7 @@ class Call(msgspec.Struct, eq=False):
     task: Any = None  # the one that runs the handler
     scope: trio.CancelScope | None = None
     done: bool = False
+    lent: tuple[str, ...] | None = None  # the chain, once it was asked for
 
     @property
     def id(self) -> int:
@@ -41,9 +42,10 @@ class Call(msgspec.Struct, eq=False):
         """The cells that wait while this call runs, the first asker first."""
         if not self.inside:
             return ()
-        if type(self.message) is wire.Ask:
-            return (*self.message.chain, self.cell.address.name)
-        return (self.cell.address.name,)
+        if self.lent is None:
+            before = self.message.chain if type(self.message) is wire.Ask else ()
+            self.lent = (*before, self.cell.address.name)
+        return self.lent
 
     @property
     def inside(self) -> bool:

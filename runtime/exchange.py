@@ -251,7 +251,9 @@ class Exchange(Settling):
         del self.pending[envelope.id]
         peer.pending -= 1
         slot.answer, slot.payload, slot.buffers = part
-        slot.weight = len(slot.payload) + sum(map(len, slot.buffers))
+        slot.weight = len(slot.payload)
+        if slot.buffers:
+            slot.weight += sum(map(len, slot.buffers))
         outbound.window.reply_bytes += slot.weight  # until its asker has taken it
         self.reading.wake(slot)
 
