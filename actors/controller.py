@@ -57,6 +57,7 @@ class Controller(Registrar, Actor):
             return Answer(address=record.address)
         try:
             refusal = await self.nodes.bring_up(record)
+            await trio.lowlevel.checkpoint_if_cancelled()  # else nobody would own it
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self.nodes.undo(record)
@@ -65,6 +66,12 @@ class Controller(Registrar, Actor):
             await self.nodes.undo(record)
             return Answer(refusal=refusal)
         return Answer(address=record.address)
+
+    @reentrant
+    async def abandon(self, token: str) -> None:
+        for record in list(self.nodes.records.values()):
+            if record.spec.token == token and record.started:
+                await self._stop(record)
 
     # -- stopping
 

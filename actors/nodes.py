@@ -16,6 +16,7 @@ Invariants
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -45,6 +46,7 @@ from runtime.status_page import read_status
 ZYGOTE_S = 0.02
 """How long a death waits for the zygote's word on how it came."""
 LAST_WORD_S = 1.0
+_WORD = re.compile(r"\w")  # the ruler under a group's traceback has none
 ENDED_KEPT = 10_000
 
 
@@ -298,7 +300,7 @@ class Nodes:
         record.reason = reason
         record.ended.set()
         self._remember(record)
-        for local in list(self.records.values()):
+        for local in [] if record.spec.local else list(self.records.values()):
             if local.spec.local and local.address.endpoint == record.address.endpoint:
                 self._ended(local, reason)
         if record.started and not record.planned and reason.planned:
@@ -325,15 +327,16 @@ class Nodes:
             return
         record.gone.set()
         if not record.settled.is_set():
-            last = next((line for line in reversed(self._output(record)) if line.strip()), "")
+            last = next((line for line in reversed(self._output(record)) if _WORD.search(line)), "")
             record.failure = f"it ended before it was up: {reason}{': ' * bool(last)}{last}"
             record.settled.set()
         changes = self.places.died(record.name, record.incarnation)
-        self._exchange.down(record.address.endpoint, reason)
-        down = wire.Down(record.address.endpoint, reason)
-        for watcher in record.watchers:
-            self._exchange.say(watcher, down)
-        record.watchers.clear()
+        if not record.spec.local:  # else its process lives on, and closes its pairs itself
+            self._exchange.down(record.address.endpoint, reason)
+            down = wire.Down(record.address.endpoint, reason)
+            for watcher in record.watchers:
+                self._exchange.say(watcher, down)
+            record.watchers.clear()
         for change in changes:
             self.guardians.change(change)
         self.guardians.release(record)
@@ -349,6 +352,8 @@ class Nodes:
 
     def known(self, who: Address) -> Record | None:
         """The record of that incarnation, or of whoever holds the name."""
+        if who.system != self._exchange.address.system:
+            return None
         if who.incarnation:
             return self._by_incarnation.get(who.incarnation)
         return self.records.get(who.name)

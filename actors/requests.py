@@ -7,6 +7,7 @@ promises.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from runtime import calls
 from runtime.address import Address, check_name
 from runtime.behaviour import Behaviour, handlers_of
 from runtime.cell import Cell
-from runtime.errors import ActorDeadError, SpawnError
+from runtime.errors import ActorDeadError, ActorError, SpawnError
 from runtime.exits import ExitReason
 from runtime.life import construct, constructor_of
 from runtime.registrar import Answer, Registrar, Row, Spec, registrar_of
@@ -57,6 +58,8 @@ async def spawn(
         check_name(name)
         if "/" in name:
             raise ValueError(f"the name of a child has no slash: {name!r}")
+    if not 0 < start_s < math.inf:
+        raise ValueError(f"start_s is a number of seconds, not {start_s!r}")
     if restart != "temporary":
         raise ValueError(f"restart={restart!r}: every child is temporary")
     spec = Spec(
@@ -67,10 +70,18 @@ async def spawn(
         restart=restart,
         local=local,
         start_s=start_s,
+        token=f"{cell.address.incarnation}-{cell.exchange.next_id()}",
         environ=None if local else dict(os.environ),
         cwd="" if local else _working_directory(),
     )
-    address: Address = await _ask(cell, Registrar.spawn_child, spec, encoded)
+    try:
+        address: Address = await _ask(cell, Registrar.spawn_child, spec, encoded)
+    except trio.Cancelled:
+        # The answer may be on its way: then nobody would own the child.
+        with suppress(ActorError, trio.ClosedResourceError):
+            registrar = registrar_of(cell.exchange)
+            calls.tell_nowait(cell, registrar, signature_of(Registrar.abandon), (spec.token,))
+        raise
     if local:
         await _run_here(cell, behaviour, encoded, address)
     return address
@@ -137,14 +148,14 @@ async def _run_here(
     exchange = cell.exchange
     child = Cell(exchange, address, handlers_of(behaviour))
     settled = trio.Event()
-    failures: list[Exception] = []
+    failures: list[BaseException] = []
 
     async def live() -> None:
         try:
             actor = behaviour.__new__(behaviour)
             construct(actor, args)
             reason = await child.run(actor, settled.set)
-        except Exception as failure:
+        except (Exception, SystemExit) as failure:
             failures.append(failure)
             settled.set()
             return

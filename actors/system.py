@@ -155,6 +155,8 @@ class _Opening:
         self._signal = 0
 
     async def __aenter__(self) -> System:
+        if context.root.get() is not None:
+            raise RuntimeError("a system is open in this trio run already")
         self._leaving = trio.Event()
         self._left = trio.Event()
         self._ready = trio.Event()

@@ -50,10 +50,12 @@ def open_pair(source: Service, target: Address) -> Outbound:
         ActorDeadError: the target's process is known to be dead.
         ValueError: the target's endpoint is none.
     """
+    exchange = source.exchange
+    if target.system != exchange.address.system:
+        raise ActorDeadError(f"{target} is of another system")
     outbound = source.outbounds.get(target.incarnation)
     if outbound is not None:
         return outbound
-    exchange = source.exchange
     peer = exchange.peer(target.endpoint)
     if peer.dead is not None:
         raise dead(target, peer.dead)
@@ -89,7 +91,7 @@ def open_pair(source: Service, target: Address) -> Outbound:
 async def ask(source: Service, target: Address, signature: Signature, args: tuple[Any, ...]) -> Any:
     """Call a handler and return its result. See `actors.ActorRef.ask`."""
     outbound = source.outbounds.get(target.incarnation)
-    if outbound is None:
+    if outbound is None or target.system != outbound.target.system:
         outbound = open_pair(source, target)
     peer = outbound.peer
     exchange = source.exchange
@@ -163,7 +165,7 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     answer = slot.answer
     if type(answer) is wire.Reply:
         return signature.decode_result(slot.payload, slot.buffers)
-    if type(answer) is wire.Fail and answer.kind in ("late", "cancelled") and deadline < math.inf:
+    if type(answer) is wire.Fail and answer.kind == "late" and deadline < math.inf:
         # The receiver saw our deadline pass a moment before we do: it is ours to be raised.
         await trio.sleep_until(deadline)
     raise _error(outbound, answer)  # type: ignore[arg-type]
@@ -243,7 +245,7 @@ def _send(
 ) -> _Waiting | None:
     """Send a tell, or return it encoded when there is no credit."""
     outbound = source.outbounds.get(target.incarnation)
-    if outbound is None:
+    if outbound is None or target.system != outbound.target.system:
         outbound = open_pair(source, target)
     peer = outbound.peer
     if (

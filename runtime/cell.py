@@ -21,7 +21,7 @@ import trio
 from runtime import envelope as wire
 from runtime.call import Call, current
 from runtime.exits import ExitReason
-from runtime.service import Service
+from runtime.service import Service, sort_out
 
 if TYPE_CHECKING:
     from runtime.behaviour import Behaviour
@@ -38,18 +38,18 @@ class Cell(Service):
         """Run ``actor`` until it ends; ``started`` is called once ``on_start`` has returned.
 
         Raises:
-            Exception: whatever ``on_start`` raised; then the cell never took a message.
+            Exception, SystemExit: whatever ``on_start`` raised; then the cell never took a message.
         """
         self.actor = actor
         actor._cell = self
-        failed_start: Exception | None = None
+        failed_start: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
                 self.nursery = nursery
                 current.set(Call(self, None, None))
                 try:
                     await actor.on_start()
-                except Exception as failure:
+                except (Exception, SystemExit) as failure:
                     failed_start = failure
                 else:
                     self.exchange.cells[self.address.incarnation] = self
@@ -58,8 +58,12 @@ class Cell(Service):
                     if self.ending is None or self.ending.planned:
                         await self._stop_hook(actor)
                 nursery.cancel_scope.cancel()
-        except Exception as crash:
-            self.crashed(crash)
+        except (Exception, SystemExit, BaseExceptionGroup) as crash:
+            cancelled, rest = sort_out(crash)
+            if rest is not None:
+                self.crashed(rest)
+            if cancelled is not None:
+                raise cancelled from None
         finally:
             self.nursery = None
             self.serving = False

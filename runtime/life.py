@@ -168,7 +168,7 @@ class Node:
             actor = actor_class.__new__(actor_class)
             construct(actor, args)
             reason = await cell.run(actor, self._up)
-        except Exception as failure:
+        except (Exception, SystemExit) as failure:
             text = "".join(traceback.format_exception(failure))
             said = wire.StartFailed(type(failure).__name__, fit(str(failure)), fit(text))
             say(controller, said)

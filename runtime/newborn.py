@@ -87,7 +87,7 @@ def resolve(path: str) -> Callable[..., Any]:
 def _leave_the_zygote(keep: Collection[int]) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.set_wakeup_fd(-1)
-    for number in (*IGNORED_SIGNALS, signal.SIGCHLD, signal.SIGALRM):
+    for number in (signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.setsid()
@@ -135,6 +135,8 @@ def _settle_in(order: Order, folder: str) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     _take_name(order.name)
+    for number in IGNORED_SIGNALS:  # a child without an order does not end by them
+        signal.signal(number, signal.SIG_DFL)
     _set_environ(order.environ)
     os.environ[NODE] = f"{order.name}.{order.incarnation}"
     os.environ[RUN] = folder

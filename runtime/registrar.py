@@ -31,6 +31,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mailbox_bytes: int = 32 * 1024 * 1024
     environ: dict[str, str] | None = None
     cwd: str = ""
+    token: str = ""  # by which its asker may give it up
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +77,10 @@ class Registrar(Behaviour):
 
     async def spawn_child(self, spec: Spec, args: bytes) -> Answer:
         """The child is up: its address."""
+        raise NotImplementedError
+
+    async def abandon(self, token: str) -> None:
+        """Nobody waits any more for the child that was asked for with this token."""
         raise NotImplementedError
 
     async def local_ended(self, who: Address, reason: ExitReason) -> None:

@@ -314,9 +314,16 @@ class Service(Seat):
     def raised(self, inbound: Inbound, part: Part, raised: BaseException) -> None:
         """Tell the asker; what nobody asked for ends the cell."""
         fail = self.exchange.fail
-        cancelled, rest = _sort_out(raised)
+        cancelled, rest = sort_out(raised)
         if rest is None:
-            fail(inbound, part, "cancelled", "the handler was cancelled", Fate.FAILED)
+            asked = part[0] if type(part[0]) is wire.Ask else None
+            late = (
+                asked is not None
+                and asked.deadline
+                and (self.trio_deadline(asked.deadline) <= trio.current_time())
+            )
+            kind = "late" if late else "cancelled"
+            fail(inbound, part, kind, "the handler was cancelled", Fate.FAILED)
             raise raised
         name, why = type(rest).__name__, str(rest)
         if cancelled is not None and type(part[0]) is wire.Ask:
@@ -375,7 +382,7 @@ class Service(Seat):
         )
 
 
-def _sort_out(raised: BaseException) -> tuple[BaseException | None, BaseException | None]:
+def sort_out(raised: BaseException) -> tuple[BaseException | None, BaseException | None]:
     """What is cancellation in an exception, and what is not."""
     if isinstance(raised, trio.Cancelled):
         return raised, None

@@ -31,9 +31,11 @@ import traceback
 from collections import deque
 from typing import Final, NamedTuple, NoReturn
 
+from runtime import procfs
 from runtime.brood import Brood
 from runtime.errors import WireError
 from runtime.main_module import UnguardedError, has_main
+from runtime.marks import kill_tree
 from runtime.newborn import CONTROLLER_FD, IGNORED_SIGNALS, become_node, load, resolve
 from runtime.orders import (
     MAX_MESSAGE_BYTES,
@@ -189,8 +191,7 @@ class Zygote:
         order = fork.order
         gate = -1
         try:
-            pid, gate = self._spare or self._bear_blank()
-            self._spare = None
+            pid, gate = self._take_spare() or self._bear_blank()
             self._brood.bear(pid, order.incarnation)
             pidfd = os.pidfd_open(pid)
         except OSError as error:  # no processes, no descriptors; without a gate the child exits
@@ -200,6 +201,17 @@ class Zygote:
         else:
             self._tell(Forked(order.incarnation, pid), pidfd, gate, encode(fork))
             self._wants_spare = True
+
+    def _take_spare(self) -> _Blank | None:
+        """The spare child, if it is as it should be."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            stat = procfs.stat(spare.pid)
+            if stat is None or stat.frozen or stat.state in ("Z", "X"):
+                os.close(spare.gate)
+                kill_tree(spare.pid)  # it is a child of ours that was not reaped
+                return None
+        return spare
 
     def _bear_blank(self) -> _Blank:
         for stream in (sys.stdout, sys.stderr):
