@@ -4,8 +4,10 @@ The only place where the shell meets the real system. stdout holds answers and n
 and nothing else; diagnostics go to stderr.
 """
 
+import errno
 import logging
 import os
+import stat
 import sys
 
 import trio
@@ -24,6 +26,8 @@ def main() -> int:
     if options.script is not None:
         try:
             input_fd = os.open(options.script, os.O_RDONLY | os.O_CLOEXEC)
+            if stat.S_ISDIR(os.fstat(input_fd).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         except OSError as error:
             print(f"regrow: {options.script}: {error.strerror}", file=sys.stderr)
             return 2

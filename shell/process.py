@@ -5,8 +5,9 @@ and only then prints the last answer: ``Ok`` means that nothing is left behind.
 
 Invariants
 ----------
-* Status 0; 1 if ``--script`` and any answer was an error, or if the tree did not open or
-  close as it should; 128 + n after signal n, whatever else went wrong.
+* Status 0; 1 if answers could not be written, if ``--script`` and any answer was an error, or
+  if the tree did not open or close as it should; 128 + n after signal n, whatever else went
+  wrong.
 * After SIGINT, SIGTERM or SIGHUP nothing is waited for but the tree's end, and there is no
   last answer. A SIGHUP that was ignored when we started (nohup) stays ignored.
 * The tree is open exactly while the session runs, and its end is waited for on every way
@@ -81,7 +82,8 @@ class Process:
             return 1
         self._paper.write(session.farewell(ended))
         await self._output.flush()
-        return int(self._options.script is not None and session.errors > 0)
+        failed = self._options.script is not None and session.errors > 0
+        return int(failed or self._output.lost)
 
     async def _session(self, tree: Tree) -> tuple[Session, Ended]:
         session = Session(

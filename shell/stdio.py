@@ -78,6 +78,7 @@ class Output:
         self._file = Descriptor(fd)
         self._paper = paper
         self._rest = memoryview(b"")
+        self.lost = False  # answers could not be written, though somebody may read
 
     async def run(self, *, broken: Callable[[], object]) -> None:
         """Write until cancelled; call ``broken`` if nobody can read any more.
@@ -104,6 +105,7 @@ class Output:
         except OSError as error:
             if error.errno != errno.EPIPE:
                 log.error("stdout: %s", error)
+                self.lost = True
             self._rest = memoryview(b"")
             self._paper.close()
             return False

@@ -388,3 +388,8 @@ def _start(
         finally:
             os.close(theirs)
         return Console(process, ours, ours, home)
+
+
+def assert_nothing_left(home: str) -> None:
+    assert marked(home) == []
+    assert os.listdir(f"{home}/regrow") == []

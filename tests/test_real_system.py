@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from tests.real import (
     GONE_S,
     Console,
     alive,
+    assert_nothing_left,
     gone,
-    home_folder,
     is_spare,
     marked,
     open_console,
@@ -36,24 +36,6 @@ from tests.real import (
 from tests.real_actors import Counter, Farewell, Starter, Troubled
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Where the run folders of this test are, and what marks its processes.
-
-    Nothing of either may be left when the test is over.
-    """
-    with home_folder() as home:
-        monkeypatch.setenv("TMPDIR", home)
-        monkeypatch.setenv("XDG_RUNTIME_DIR", home)
-        yield home
-        assert_nothing_left(home)
-
-
-def assert_nothing_left(home: str) -> None:
-    assert marked(home) == []
-    assert os.listdir(f"{home}/regrow") == []
 
 
 README = """
