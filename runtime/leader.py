@@ -33,6 +33,8 @@ import trio
 from runtime.reading import Drain, Seat
 from runtime.transport import Transport
 
+VACANT_TICKS = 8
+"""So many busy ticks may end without a leader before one is named."""
 STALL_S = 0.25
 """A wait that lasts this much longer than it was meant to: the process stood still."""
 
@@ -62,6 +64,11 @@ class Leader(trio.abc.Instrument):
         self._awake_by = math.inf
         self._leader: Seat | None = None
         self._followers: dict[Seat, None] = {}
+        self._vacant = 0
+        # A busy tick is followed by another. Not so on a clock that jumps when all are idle: it
+        # says timeout 0 then as well.
+        clock = trio.lowlevel.current_clock()
+        self._vacant_ticks = VACANT_TICKS if type(clock).__name__ == "SystemClock" else 1
         self._failure: Exception | None = None
         self._standby = Seat()
         self._token = trio.lowlevel.current_trio_token()
@@ -131,11 +138,13 @@ class Leader(trio.abc.Instrument):
         except Exception as failure:
             self._fail(failure)
         if self._leader is None and self._followers:
-            # Whatever the timeout: it is 0 on a busy tick, but before an autojump as well.
-            self._token.run_sync_soon(self._name_leader, idempotent=True)
+            self._vacant += 1
+            if timeout > 0 or self._vacant >= self._vacant_ticks:
+                self._token.run_sync_soon(self._name_leader, idempotent=True)
         self._awake_by = time.monotonic() + timeout + STALL_S
 
     def _name_leader(self) -> None:
+        self._vacant = 0
         if self._leader is None and self._followers:
             seat, _ = self._followers.popitem()
             self._leader = seat
