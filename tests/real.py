@@ -55,10 +55,22 @@ def nodes_of(zygote: int) -> list[int]:
 def is_spare(pid: int) -> bool:
     """Whether it waits to become a node, or is too young to say so."""
     stat = procfs.stat(pid)
-    return stat is not None and _name(pid) in (SPARE, _name(stat.ppid))
+    if stat is None:
+        return False
+    name = process_name(pid)
+    return name == SPARE or (name == process_name(stat.ppid) and _is_zygote(stat.ppid))
 
 
-def _name(pid: int) -> str:
+def _is_zygote(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+            return b"runtime.zygote" in cmdline.read()
+    except OSError:
+        return False
+
+
+def process_name(pid: int) -> str:
+    """What ps calls it: a node has its own name there."""
     try:
         with open(f"/proc/{pid}/comm") as comm:
             return comm.read().strip()
