@@ -34,7 +34,7 @@ _RECORD: Final = struct.Struct(f"@QQd{HANDLER_BYTES}sQ")  # number, handled, sin
 _TICKS_AT: Final = 64
 _LEFT_AT: Final = 72
 _SLOTS_AT: Final = (128, 256)
-_LOOKS: Final = 100
+_LOOKS: Final = 5000  # 10 ms; a writer in a tight loop spoils most of them
 
 
 class Status(msgspec.Struct, frozen=True):
