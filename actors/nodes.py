@@ -67,6 +67,8 @@ class Nodes:
         self.guardians = Guardians(exchange, self.places, self.records, self._judged, folder)
         self._exchange = exchange
         self._keeper = keeper
+        boot = Boot(exchange.address.system, exchange.address, boot_id())
+        self._boot = msgspec.msgpack.encode(boot)  # the same for every node
         self._folder = folder
         self._tasks = tasks
         self._outputs = outputs
@@ -117,7 +119,6 @@ class Nodes:
     async def bring_up(self, record: Record) -> Refusal | None:
         """The node has started, or why not."""
         spec = record.spec
-        boot = Boot(self._exchange.address.system, self._exchange.address, boot_id())
         order = Order(
             START,
             spec.entry,
@@ -125,7 +126,7 @@ class Nodes:
             record.incarnation,
             spec.environ or {},
             spec.cwd,
-            msgspec.msgpack.encode(boot),
+            self._boot,
         )
         with trio.move_on_after(spec.start_s) as patience:
             try:
