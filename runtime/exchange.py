@@ -136,10 +136,6 @@ class Exchange(Settling):
         for outbound in list(self.outbounds.values()):
             outbound.wake_all()
 
-    def now(self) -> float:
-        """The instant that deadlines on the wire speak of."""
-        return trio.current_time() - self.clock_offset
-
     def next_id(self) -> int:
         """A number for a pair or an ask, never given twice."""
         self._last_id += 1
