@@ -50,7 +50,12 @@ _decoder: msgspec.msgpack.Decoder[list[Envelope]] = msgspec.msgpack.Decoder(
 )
 _NOTHING: tuple[memoryview, ...] = ()
 _EMPTY = memoryview(b"")
-_SIZED = frozenset({envelope.Tell, envelope.Ask, envelope.Reply, envelope.Item, envelope.Welcome})
+_SIZED = frozenset(
+    {
+        envelope.Tell, envelope.Ask, envelope.Reply, envelope.Item, envelope.Welcome,
+        envelope.Run, envelope.Snapshot,
+    }
+)  # fmt: skip
 
 
 class Batch:

@@ -150,7 +150,8 @@ class Close(Envelope, frozen=True, tag=10):
 class Welcome(Envelope, frozen=True, tag=32):
     """The answer to a node's `Hello`: what to run. The payload holds the arguments.
 
-    ``guardian`` is the process that hears this node's beats.
+    ``guardian`` is the process that hears this node's beats, ``parent`` the actor at whose place
+    it hangs. The last ``kept`` bytes of the payload are a `runtime.snapshot.Kept`, if any.
     """
 
     entry: str
@@ -161,20 +162,25 @@ class Welcome(Envelope, frozen=True, tag=32):
     mailbox_messages: int
     mailbox_bytes: int
     buffers: tuple[int, ...] = ()
+    kept: int = 0
+    parent: Address | None = None
+    snapshot_every_s: float = 1.0
 
 
 class Started(Envelope, frozen=True, tag=33):
-    """The node's actor is up and takes messages."""
+    """The actor is up and takes messages. ``incarnation`` 0: the node's own."""
 
     endpoint: str
+    incarnation: int = 0
 
 
 class StartFailed(Envelope, frozen=True, tag=34):
-    """The node's actor did not come up; the node ends now."""
+    """The actor did not come up. ``incarnation`` 0: the node's own, and the node ends now."""
 
     type_name: str
     message: str
     traceback: str
+    incarnation: int = 0
 
 
 class Exiting(Envelope, frozen=True, tag=35):
@@ -188,10 +194,12 @@ class Stop(Envelope, frozen=True, tag=36):
     """End, politely: finish the current handler, run ``on_stop``, leave.
 
     ``incarnation``: which cell; 0 for the node itself. ``force``: interrupt its handler now.
+    ``reason``: how it is to have ended, where that is not a supervisor's stop.
     """
 
     incarnation: int = 0
     force: bool = False
+    reason: ExitReason | None = None
 
 
 class Beat(Envelope, frozen=True, tag=37):
@@ -266,10 +274,70 @@ class Pace(Envelope, frozen=True, tag=46):
     beat_s: float
 
 
+class Run(Envelope, frozen=True, tag=47):
+    """Run the local cell of the incarnation ``previous`` once more, as ``address``.
+
+    The payload is a `runtime.snapshot.Kept`, or nothing.
+    """
+
+    address: Address
+    previous: int
+    size: int
+    buffers: tuple[int, ...] = ()
+
+
+class Monitor(Envelope, frozen=True, tag=48):
+    """Tell me under ``number`` what becomes of ``who`` (incarnation 0: who holds the name now)."""
+
+    number: int
+    who: Address
+    suspicions: bool = False
+
+
+class Demonitor(Envelope, frozen=True, tag=49):
+    """Tell me no more under this number."""
+
+    number: int
+
+
+class Fallen(Envelope, frozen=True, tag=50):
+    """The answer to a `Monitor`, and the last: ``who`` has ended."""
+
+    number: int
+    who: Address
+    reason: ExitReason
+
+
+class Suspicion(Envelope, frozen=True, tag=51):
+    """A change of verdict on one that is monitored; ``kind`` is ``ok`` when it is heard again."""
+
+    number: int
+    who: Address
+    kind: str
+    evidence: str = ""
+
+
+class Link(Envelope, frozen=True, tag=52):
+    """The cell ``incarnation`` of mine and ``who`` share their fate from now on, or no more."""
+
+    incarnation: int
+    who: Address
+    undo: bool = False
+
+
+class Snapshot(Envelope, frozen=True, tag=53):
+    """The state of the incarnation; the payload is a `runtime.snapshot.Kept`."""
+
+    incarnation: int
+    size: int
+    buffers: tuple[int, ...] = ()
+
+
 type_union: Any = (
     Hello | Open | Tell | Ask | Reply | Fail | Cancel | Credit | Item | More | Close
     | Welcome | Started | StartFailed | Exiting | Stop | Beat | Heard | Guardian | Guard
     | Unguard | Watch | Unwatch | Down | Verdict | Pace
+    | Run | Monitor | Demonitor | Fallen | Suspicion | Link | Snapshot
 )  # fmt: skip
 
 VERSION = 1

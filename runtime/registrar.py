@@ -8,6 +8,9 @@ Invariants
 * What an asker must be able to tell apart comes back as a `Refusal`, not as an exception.
 """
 
+import math
+from typing import Literal
+
 import msgspec
 
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
@@ -17,14 +20,27 @@ from runtime.exchange import Exchange
 from runtime.exits import ExitReason
 
 
+Restart = Literal["permanent", "transient", "temporary"]
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What to start, and where. An empty ``name`` asks for one made of ``stem``."""
+    """What to start, and where. An empty ``name`` asks for one made of ``stem``.
+
+    ``strategy``, ``max_restarts`` and ``period_s`` say how it supervises its own children.
+    ``snapshot_every_s`` 0: at every message.
+    """
 
     entry: str
     parent: str
     name: str = ""
     stem: str = ""
-    restart: str = "temporary"
+    restart: Restart = "temporary"
+    strategy: Strategy = "one_for_one"
+    max_restarts: int = 5
+    period_s: float = 10.0
+    snapshot_every_s: float = 1.0
+    hang_after_s: float = math.inf
     local: bool = False
     start_s: float = 30.0
     mailbox_messages: int = 8192
@@ -101,6 +117,14 @@ class Registrar(Behaviour):
 
     async def wait_for(self, who: Address) -> Answer:
         """It has ended."""
+        raise NotImplementedError
+
+    async def restart_one(self, who: Address) -> Answer:
+        """Its next incarnation is up, whether it lived or not: its address."""
+        raise NotImplementedError
+
+    async def keep(self, who: Address, kept: bytes) -> None:
+        """The snapshot of that incarnation is kept."""
         raise NotImplementedError
 
     async def rows(self) -> list[Row]:

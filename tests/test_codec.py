@@ -38,13 +38,20 @@ UNSIZED: dict[wire.Envelope, int] = {
     wire.Down("memory:7", REASON): 44,
     wire.Verdict("memory:7", "frozen", "state T", 1.5): 45,
     wire.Pace(0.25): 46,
+    wire.Monitor(3, ADDRESS, True): 48,
+    wire.Demonitor(3): 49,
+    wire.Fallen(3, ADDRESS, REASON): 50,
+    wire.Suspicion(3, ADDRESS, "busy", "in spin"): 51,
+    wire.Link(7, ADDRESS, True): 52,
 }
 SIZED: dict[wire.Envelope, int] = {
     wire.Tell(1, "add", 3): 2,
     wire.Ask(1, "add", 3, 9, 1.5, ("a", "b")): 3,
     wire.Reply(1, 9, 3, *COUNTS): 4,
     wire.Item(1, 9, 3): 8,
-    wire.Welcome("m:C", 3, ADDRESS, 1, 0.25, 8, 9): 32,
+    wire.Welcome("m:C", 3, ADDRESS, 1, 0.25, 8, 9, (), 1, ADDRESS, 0.5): 32,
+    wire.Run(ADDRESS, 6, 3): 47,
+    wire.Snapshot(7, 3): 53,
 }
 every_envelope = pytest.mark.parametrize(
     ("envelope", "tag"), [*UNSIZED.items(), *SIZED.items()], ids=lambda v: type(v).__name__
