@@ -19,7 +19,6 @@ from runtime.errors import ActorDeadError, SpawnError
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
 
-
 Restart = Literal["permanent", "transient", "temporary"]
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 
