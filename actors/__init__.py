@@ -33,7 +33,9 @@ if os.path.dirname(os.path.dirname(os.path.abspath(runtime.__file__ or ""))) != 
     )
 
 from actors.actor import Actor, reentrant
+from actors.child_spec import ChildSpec, child
 from actors.ref import ActorRef
+from actors.supervisor import Supervisor
 from actors.system import System, open_system
 from runtime.errors import (
     ActorDeadError,
@@ -52,14 +54,17 @@ __all__ = [
     "ActorDeadError",
     "ActorError",
     "ActorRef",
+    "ChildSpec",
     "DeliveryError",
     "ExitReason",
     "MailboxFullError",
     "RemoteError",
     "SpawnError",
+    "Supervisor",
     "System",
     "UnreachableError",
     "WireError",
+    "child",
     "open_system",
     "reentrant",
 ]

@@ -11,21 +11,21 @@
 One message at a time runs against the state; that is all the locking there is. No
 ``super().__init__()`` is needed.
 
-Hooks: ``on_start`` before the first message, ``on_stop(reason)`` after the last. The names
-below that an actor uses itself (`Actor.spawn`, `Actor.finish`, ...) are no handlers, and a
+Hooks: ``on_start`` before the first message, ``on_stop(reason)`` after the last, ``snapshot`` and
+``restore`` to hand the state to the next incarnation. The names below that an actor uses itself (`Actor.spawn`, `Actor.finish`, ...) are no handlers, and a
 subclass that redefines one is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self, TypeVar, TypeVarTuple
+from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 
 import trio
 
 from actors import requests
+from actors.child_spec import ChildOptions
 from actors.ref import ActorRef, ref_to
-from actors.requests import Restart
 from runtime.behaviour import Behaviour
 from runtime.exits import ExitReason
 
@@ -44,27 +44,15 @@ class Actor(Behaviour, verbs=VERBS):
     """The base of every actor."""
 
     async def spawn(
-        self,
-        actor: Callable[[*Ts], A],
-        /,
-        *args: *Ts,
-        name: str | None = None,
-        restart: Restart = "temporary",
-        local: bool = False,
-        start_s: float = 30.0,
+        self, actor: Callable[[*Ts], A], /, *args: *Ts, **options: Unpack[ChildOptions]
     ) -> ActorRef[A]:
-        """A child of this actor runs, in a process of its own; see `System.spawn`."""
-        address = await requests.spawn(
-            self._cell,
-            actor,
-            args,
-            parent=self._cell.address.name,
-            name=name,
-            restart=restart,
-            local=local,
-            start_s=start_s,
-        )
-        return ref_to(address)
+        """A child of this actor runs, in a process of its own; see `System.spawn`.
+
+        A name that a child of this actor holds: if that lives, with the same class and arguments,
+        this is its ref; else it is stopped, and this one takes its place.
+        """
+        parent = self._cell.address.name
+        return ref_to(await requests.spawn(self._cell, actor, args, parent=parent, options=options))
 
     def finish(self) -> None:
         """End after the current handler, with the exit reason ``normal``."""

@@ -1,12 +1,13 @@
 """The controller: the actor at the root of a system.
 
-Everybody asks it to start, find, stop and kill; `actors.nodes` is how it does that. Its
-children are temporary: what dies stays dead.
+Everybody asks it to start, find, stop and kill; `actors.nodes` is how it does that,
+`actors.stopping` how it ends what is to end, `actors.regrowth` what it does about ends that
+nobody ordered.
 
 Invariants
 ----------
-* What is stopped takes its subtree along, deepest first, cousins at the same time; what dies
-  unplanned leaves it to another guardian.
+* A name has one holder. To spawn it again under the same parent, with the same class and
+  arguments, finds the holder or brings it back; with others it replaces the holder.
 * A start whose asker is cancelled, or dies, leaves nothing.
 """
 
@@ -17,9 +18,11 @@ from signal import SIGKILL
 import trio
 
 from actors.actor import Actor, reentrant
-from actors.ladder import POLITE_S, end, tell_local
+from actors.ladder import POLITE_S, tell_local
 from actors.nodes import Nodes
 from actors.record import Record
+from actors.regrowth import Regrowth
+from actors.stopping import Stopping
 from runtime.address import CONTROLLER, Address
 from runtime.exits import ExitReason
 from runtime.registrar import Answer, Refusal, Registrar, Row, Spec
@@ -28,50 +31,102 @@ from runtime.registrar import Answer, Refusal, Registrar, Row, Spec
 class Controller(Registrar, Actor):
     """The root supervisor."""
 
-    def __init__(self, nodes: Nodes) -> None:
+    def __init__(self, nodes: Nodes, stopping: Stopping, regrowth: Regrowth) -> None:
         self.nodes = nodes
-        nodes.planned_end = self._take_along
+        self._stopping = stopping
+        self._regrowth = regrowth
+        nodes.on_end = self._ended
+
+    def _ended(self, record: Record) -> None:
+        if not record.planned and self._cell.nursery is not None:
+            self._cell.nursery.start_soon(self._regrowth.ended, record)
 
     # -- starting
 
     @reentrant
     async def spawn_child(self, spec: Spec, args: bytes) -> Answer:
-        parent = self.nodes.records.get(spec.parent)
-        if spec.parent not in self.nodes.places:
-            return Answer(
-                refusal=Refusal(kind="unknown", message=f"no actor is named {spec.parent}")
-            )
-        if not self.nodes.places.lives(spec.parent) or (parent is not None and parent.planned):
-            reason = parent.reason if parent is not None else None
-            return Answer(
-                refusal=Refusal(kind="dead", message=f"{spec.parent} is not alive", reason=reason)
-            )
-        name = spec.name or self.nodes.next_name(spec.stem)
+        nodes = self.nodes
+        refusal = self._no_parent(spec.parent)
+        if refusal is not None:
+            return Answer(refusal=refusal)
+        name = spec.name or nodes.next_name(spec.stem)
         if spec.local:
             name = f"{spec.parent.partition('/')[0]}/{name}"
-        if name in self.nodes.places:
-            return Answer(refusal=Refusal(kind="spawn", message=f"the name {name} is taken"))
-        record = self.nodes.reserve(name, spec, args)
-        if spec.local:
-            record.started = True
-            return Answer(address=record.address)
+        while (holder := nodes.records.get(name)) is not None:
+            if nodes.places.parent(name) != spec.parent:
+                why = f"the name {name} is taken"
+                return Answer(refusal=Refusal(kind="spawn", message=why))
+            if not _same(holder, spec, args):
+                await self._stopping.stop(holder)
+                continue
+            await holder.settled.wait()  # bounded: a start takes at most ``start_s``
+            if not holder.gone.is_set() and not holder.planned:
+                return Answer(address=holder.address)
+            if nodes.holds(holder):
+                return await self._start(nodes.renew(holder, spec))
+        return await self._start(nodes.reserve(name, spec, args))
+
+    def _no_parent(self, name: str) -> Refusal | None:
+        if name not in self.nodes.places:
+            return Refusal(kind="unknown", message=f"no actor is named {name}")
+        parent = self.nodes.records.get(name)
+        if parent is None or not (parent.gone.is_set() or parent.planned or parent.exhausted):
+            return None
+        return Refusal(kind="dead", message=f"{name} is not alive", reason=parent.reason)
+
+    async def _start(self, record: Record) -> Answer:
+        """The answer to whoever wanted it started; of a failed start nothing is left."""
+        nodes = self.nodes
+        if record.spec.local:
+            nodes.started(record)
+            return Answer(address=record.address, kept=record.kept)
         try:
-            refusal = await self.nodes.bring_up(record)
+            refusal = await nodes.bring_up(record)
             await trio.lowlevel.checkpoint_if_cancelled()  # else nobody would own it
         except BaseException:
             with trio.CancelScope(shield=True):
-                await self.nodes.undo(record)
+                await self._undo(record)
             raise
         if refusal is not None:
-            await self.nodes.undo(record)
+            await self._undo(record)
             return Answer(refusal=refusal)
         return Answer(address=record.address)
+
+    async def _undo(self, record: Record) -> None:
+        record.planned = True
+        await self._stopping.stop_under(record.name)
+        await self.nodes.undo(record)
 
     @reentrant
     async def abandon(self, token: str) -> None:
         for record in list(self.nodes.records.values()):
             if record.spec.token == token and record.started:
-                await self._stop(record)
+                await self._stopping.stop(record)
+
+    @reentrant
+    async def restart_one(self, who: Address) -> Answer:
+        record = self._known(who)
+        if isinstance(record, Refusal):
+            return Answer(refusal=record)
+        if self.nodes.holds(record) and not record.gone.is_set():
+            record.planned = True
+            await self._stopping.end_alone(record)
+            await self._stopping.stop_unnamed_under(record.name)
+        if not self.nodes.holds(record):
+            why = f"{record.address} is not the last of its name"
+            return Answer(refusal=Refusal(kind="dead", message=why, reason=record.reason))
+        if not self.nodes.has_host(record):
+            why = f"the process of {record.name} is gone"
+            return Answer(refusal=Refusal(kind="spawn", message=why))
+        record.planned = True  # nobody else is to restart it meanwhile
+        why = await self._regrowth.again(record)
+        if why:
+            return Answer(refusal=Refusal(kind="spawn", message=why))
+        return Answer(address=self.nodes.records[record.name].address)
+
+    @reentrant
+    async def keep(self, who: Address, kept: bytes) -> None:
+        self.nodes.keep(who.incarnation, kept)
 
     # -- stopping
 
@@ -80,24 +135,8 @@ class Controller(Registrar, Actor):
         record = self._known(who)
         if isinstance(record, Refusal):
             return Answer(refusal=record)
-        await self._stop(record)
+        await self._stopping.stop(record)
         return Answer(reason=record.known_reason)
-
-    async def _stop(self, record: Record) -> None:
-        """It and all under it are ended and forgotten, unless its place has another holder."""
-        records, places = self.nodes.records, self.nodes.places
-        if records.get(record.name) is not record:
-            return
-        for each in places.subtree(record.name):
-            records[each].planned = True
-        await self._stop_under(record.name)
-        await end(record, self._cell.exchange)
-        self.nodes.forget(record)
-
-    async def _stop_under(self, name: str) -> None:
-        async with trio.open_nursery() as nursery:
-            for child in self.nodes.places.children(name):
-                nursery.start_soon(self._stop, self.nodes.records[child])
 
     @reentrant
     async def kill_one(self, who: Address) -> Answer:
@@ -125,15 +164,6 @@ class Controller(Registrar, Actor):
     async def local_ended(self, who: Address, reason: ExitReason) -> None:
         self.nodes.local_ended(who, reason)
 
-    def _take_along(self, record: Record) -> None:
-        if self._cell.nursery is not None:
-            self._cell.nursery.start_soon(self._follow_down, record)
-
-    async def _follow_down(self, record: Record) -> None:
-        """A planned end takes the subtree along."""
-        if self.nodes.records.get(record.name) is record:
-            await self._stop(record)
-
     # -- looking
 
     def _known(self, who: Address) -> Record | Refusal:
@@ -160,4 +190,10 @@ class Controller(Registrar, Actor):
 
     async def _stop_everything(self) -> None:
         """Every child has been stopped."""
-        await self._stop_under(CONTROLLER)
+        await self._stopping.stop_under(CONTROLLER)
+
+
+def _same(holder: Record, spec: Spec, args: bytes) -> bool:
+    """Whether a spawn asks for the child that is there already."""
+    was = holder.spec
+    return (was.entry, was.local, holder.args) == (spec.entry, spec.local, args)

@@ -1,9 +1,8 @@
-"""The compute node: an actor that keeps a stopwatch and can start nodes under itself."""
+"""The compute node: an actor that keeps a stopwatch, through its deaths too if it is restarted."""
 
 import trio
 
 from actors.actor import Actor, reentrant
-from actors.ref import ActorRef
 from actors.stopwatch import Stopwatch
 
 
@@ -12,6 +11,16 @@ class ComputeNode(Actor):
 
     def __init__(self) -> None:
         self._stopwatch = Stopwatch()
+
+    def snapshot(self) -> tuple[float, bool]:
+        """The total in seconds, and whether the timer runs."""
+        return self._stopwatch.elapsed_s(trio.current_time()), self._stopwatch.running
+
+    def restore(self, state: tuple[float, bool], age_s: float) -> None:
+        """Go on counting: a timer that ran has run meanwhile."""
+        total_s, running = state
+        now = trio.current_time()
+        self._stopwatch = Stopwatch(total_s, now - age_s if running else None)
 
     async def start(self) -> None:
         """Start the timer, or restart its present stretch."""
@@ -29,8 +38,3 @@ class ComputeNode(Actor):
     async def ping(self) -> bool:
         """Answer."""
         return True
-
-    @reentrant
-    async def create(self, name: str, start_s: float) -> ActorRef["ComputeNode"]:
-        """Start another node under this one."""
-        return await self.spawn(ComputeNode, name=name, start_s=start_s)

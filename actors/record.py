@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 import trio
 
+from actors.backoff import Backoff
+from actors.intensity import Intensity
 from runtime.address import Address
 from runtime.exits import ExitReason
 from runtime.pair import Peer
@@ -34,21 +36,28 @@ class Record:
     __slots__ = (
         "address",
         "args",
+        "backoff",
+        "budget",
         "ended",
+        "exhausted",
         "failure",
         "gone",
+        "kept",
+        "orphan_budget",
         "output",
         "peer",
         "pid",
         "pidfd",
         "planned",
         "reason",
+        "restarts",
         "said",
         "sequence",
         "settled",
         "spec",
         "spoke",
         "started",
+        "up_at",
         "verdict",
         "watchers",
     )
@@ -63,6 +72,7 @@ class Record:
         self.peer: Peer | None = None
         self.settled = trio.Event()
         self.started = False
+        self.up_at = 0.0
         self.failure = ""
         self.planned = False  # somebody wants its end
         self.gone = trio.Event()  # it is certainly dead
@@ -72,7 +82,20 @@ class Record:
         self.reason: ExitReason | None = None
         self.ended = trio.Event()
         self.verdict = "ok"
+        self.kept = b""  # its last snapshot, or that of the life before
+        self.restarts = 0
+        self.backoff: Backoff | None = None
+        self.budget: Intensity | None = None  # for its children
+        self.orphan_budget: Intensity | None = None  # while its supervisor is dead
+        self.exhausted = False  # it ends, for its children died too often
         self.watchers: dict[Peer, None] = {}
+
+    def inherit(self, before: Record) -> None:
+        """Take over what outlives an incarnation."""
+        self.kept = before.kept
+        self.restarts = before.restarts + 1
+        self.backoff = before.backoff
+        self.orphan_budget = before.orphan_budget
 
     @property
     def name(self) -> str:

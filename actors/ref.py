@@ -7,7 +7,7 @@ process in which they are made, on behalf of the actor whose handler makes them.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
 
 from actors import requests
 from runtime import calls
@@ -98,6 +98,17 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
     async def kill(self) -> ExitReason:
         """It is certainly dead, by SIGKILL; what is placed under it lives on."""
         return await requests.kill(speaker(), self)
+
+    async def restart(self) -> Self:
+        """Its next incarnation is up, at its place and with its children; this is its ref.
+
+        It is stopped first if it lives. Nothing is restarted for a ref whose incarnation is not
+        the present or the last one of its name: that is an `ActorDeadError`.
+
+        Raises:
+            SpawnError: the next incarnation did not come up.
+        """
+        return cast("Self", ref_to(await requests.restart(speaker(), self)))
 
     async def wait(self) -> ExitReason:
         """It has ended; at once if it has ended before."""

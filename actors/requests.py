@@ -7,27 +7,26 @@ promises.
 from __future__ import annotations
 
 import functools
-import math
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
+from actors.child_spec import ChildOptions, check, spec_of
 from runtime import calls
-from runtime.address import Address, check_name
+from runtime.address import Address
 from runtime.behaviour import Behaviour, handlers_of
-from runtime.cell import Cell
-from runtime.errors import ActorDeadError, ActorError, SpawnError
+from runtime.errors import ActorError, SpawnError
 from runtime.exits import ExitReason
-from runtime.life import construct, constructor_of
+from runtime.life import constructor_of
+from runtime.local_cells import Recipe
 from runtime.registrar import Answer, Registrar, Row, Spec, registrar_of
 from runtime.service import Service
 from runtime.signature import signature_of
+from runtime.snapshot import keeps, state_decoder
 
-Restart = Literal["temporary"]
 T = TypeVar("T")
 
 
@@ -47,32 +46,18 @@ async def spawn(
     args: tuple[Any, ...],
     *,
     parent: str,
-    name: str | None,
-    restart: Restart = "temporary",
-    local: bool = False,
-    start_s: float = 30.0,
+    options: ChildOptions,
 ) -> Address:
     """Start a child under ``parent``. See `actors.System.spawn`."""
     behaviour, encoded = prepare(actor, args)
-    if name is not None:
-        check_name(name)
-        if "/" in name:
-            raise ValueError(f"the name of a child has no slash: {name!r}")
-    if not 0 < start_s < math.inf:
-        raise ValueError(f"start_s is a number of seconds, not {start_s!r}")
-    if restart != "temporary":
-        raise ValueError(f"restart={restart!r}: every child is temporary")
-    spec = Spec(
+    check(options)
+    local = options.get("local", False)
+    spec = spec_of(
+        behaviour,
+        options,
         entry=entry_of(behaviour, local),
         parent=parent,
-        name=name or "",
-        stem=behaviour.__name__.lower(),
-        restart=restart,
-        local=local,
-        start_s=start_s,
         token=f"{cell.address.incarnation}-{cell.exchange.next_id()}",
-        environ=None if local else dict(os.environ),
-        cwd="" if local else _working_directory(),
     )
     try:
         address: Address = await _ask(cell, Registrar.spawn_child, spec, encoded)
@@ -83,15 +68,8 @@ async def spawn(
             calls.tell_nowait(cell, registrar, signature_of(Registrar.abandon), (spec.token,))
         raise
     if local:
-        await _run_here(cell, behaviour, encoded, address)
+        await _run_here(cell, behaviour, encoded, address, spec)
     return address
-
-
-def _working_directory() -> str:
-    try:
-        return os.getcwd()
-    except FileNotFoundError as cause:
-        raise SpawnError("the working directory of this process is no longer there") from cause
 
 
 def prepare(
@@ -111,6 +89,8 @@ def prepare(
     if not (isinstance(actor, type) and issubclass(actor, Behaviour)):
         raise TypeError(f"give a class of actors to spawn, not {actor!r}")
     handlers_of(actor)
+    if keeps(actor):
+        state_decoder(actor)
     parameters = constructor_of(actor)
     encoded = bytearray()
     if parameters is None:
@@ -142,38 +122,22 @@ def entry_of(behaviour: type[Behaviour], local: bool = False) -> str:
 
 
 async def _run_here(
-    cell: Service, behaviour: type[Behaviour], args: bytes, address: Address
+    cell: Service, behaviour: type[Behaviour], args: bytes, address: Address, spec: Spec
 ) -> None:
     """Run a local child; its end is told to the controller."""
-    exchange = cell.exchange
-    child = Cell(exchange, address, handlers_of(behaviour))
-    settled = trio.Event()
-    failures: list[BaseException] = []
-
-    async def live() -> None:
-        try:
-            actor = behaviour.__new__(behaviour)
-            construct(actor, args)
-            reason = await child.run(actor, settled.set)
-        except (Exception, SystemExit) as failure:
-            failures.append(failure)
-            settled.set()
-            return
-        with suppress(ActorDeadError, trio.ClosedResourceError):  # then this process ends too
-            await _ask(cell, Registrar.local_ended, address, reason)
-
-    assert exchange.nursery is not None
-    exchange.nursery.start_soon(live)
-    await settled.wait()
-    if failures:
-        (failure,) = failures
+    cells = cell.exchange.local_cells
+    assert cells is not None
+    if address.incarnation in cells:
+        return  # it lived here already, and still does
+    recipe = Recipe(
+        behaviour, args, spec.snapshot_every_s, spec.mailbox_messages, spec.mailbox_bytes
+    )
+    try:
+        await cells.run(recipe, address)
+    except (Exception, SystemExit) as failure:
         error, text = type(failure).__name__, str(failure)
-        await _ask(
-            cell,
-            Registrar.local_ended,
-            address,
-            ExitReason(kind="crashed", error=error, message=text),
-        )
+        crash = ExitReason(kind="crashed", error=error, message=text)
+        await _ask(cell, Registrar.local_ended, address, crash)
         await _ask(cell, Registrar.stop_tree, address)
         raise SpawnError(f"{error}: {text}") from failure
 
@@ -194,6 +158,12 @@ async def kill(cell: Service, who: Address) -> ExitReason:
     """See `actors.ActorRef.kill`."""
     reason: ExitReason = await _ask(cell, Registrar.kill_one, who)
     return reason
+
+
+async def restart(cell: Service, who: Address) -> Address:
+    """See `actors.ActorRef.restart`."""
+    address: Address = await _ask(cell, Registrar.restart_one, who)
+    return address
 
 
 async def wait(cell: Service, who: Address) -> ExitReason:

@@ -12,9 +12,14 @@ Invariants
 class Stopwatch:
     """The time that has run between starts and stops."""
 
-    def __init__(self) -> None:
-        self._total_s = 0.0
-        self._since: float | None = None
+    def __init__(self, total_s: float = 0.0, since: float | None = None) -> None:
+        self._total_s = total_s
+        self._since = since
+
+    @property
+    def running(self) -> bool:
+        """Whether a stretch runs."""
+        return self._since is not None
 
     def start(self, now: float) -> None:
         """Begin a stretch at ``now``."""

@@ -13,7 +13,7 @@ Invariants
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from runtime.signature import Signature, signature_of
 
@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 HOOKS = frozenset({"on_start", "on_stop", "on_down", "snapshot", "restore"})
 
 
+Restart = Literal["permanent", "transient", "temporary"]
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+
+
 class Behaviour:
     """State and handlers. Subclass `actors.Actor`, not this."""
 
     _verbs: ClassVar[frozenset[str]] = frozenset()
+    _supervises: ClassVar[tuple[Strategy, tuple[int, float]]] = ("one_for_one", (5, 10.0))
     _cell: Any = None
 
     def __init_subclass__(cls, *, verbs: frozenset[str] | None = None, **kwargs: object) -> None:
@@ -37,11 +42,24 @@ class Behaviour:
         for name in cls._verbs & vars(cls).keys():
             raise TypeError(f"{cls.__qualname__} redefines {name}, which is an actor's own verb")
 
+    async def _begin(self) -> None:
+        await self.on_start()
+
     async def on_start(self) -> None:
         """Run before the first message. An exception here means that the actor did not start."""
 
     async def on_stop(self, reason: ExitReason) -> None:
         """Run after the last message."""
+
+    def snapshot(self) -> Any:
+        """The state that the next incarnation is to have; msgspec carries it. No default."""
+        raise NotImplementedError
+
+    def restore(self, state: Any, age_s: float) -> None:
+        """Take the state of the last incarnation over, before ``on_start``.
+
+        ``state`` is of the annotated type; it was so ``age_s`` seconds ago.
+        """
 
 
 _tables: dict[type[Behaviour], dict[str, Signature]] = {}

@@ -13,6 +13,7 @@ Invariants
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,9 @@ import trio
 from runtime import envelope as wire
 from runtime.call import Call, current
 from runtime.exits import ExitReason
+from runtime.keeping import Keeping
 from runtime.service import Service, sort_out
+from runtime.snapshot import keeps
 
 if TYPE_CHECKING:
     from runtime.behaviour import Behaviour
@@ -34,8 +37,15 @@ class Cell(Service):
 
     __slots__ = ()
 
-    async def run(self, actor: Behaviour, started: Callable[[], None]) -> ExitReason:
+    async def run(
+        self,
+        actor: Behaviour,
+        started: Callable[[], None],
+        snapshot_every_s: float = math.inf,
+    ) -> ExitReason:
         """Run ``actor`` until it ends; ``started`` is called once ``on_start`` has returned.
+
+        ``snapshot_every_s`` 0: at every message; infinity: never.
 
         Raises:
             Exception, SystemExit: whatever ``on_start`` raised; then the cell never took a message.
@@ -48,11 +58,15 @@ class Cell(Service):
                 self.nursery = nursery
                 current.set(Call(self, None, None))
                 try:
-                    await actor.on_start()
+                    await actor._begin()
                 except (Exception, SystemExit) as failure:
                     failed_start = failure
                 else:
                     self.exchange.cells[self.address.incarnation] = self
+                    if snapshot_every_s < math.inf and keeps(type(actor)):
+                        self.keeping = Keeping(self, snapshot_every_s)
+                        if snapshot_every_s:
+                            nursery.start_soon(self.keeping.run)
                     started()
                     await self._serve()
                     if self.ending is None or self.ending.planned:

@@ -35,6 +35,7 @@ from runtime.settling import Settling
 if TYPE_CHECKING:
     from runtime.address import Address
     from runtime.exits import ExitReason
+    from runtime.local_cells import LocalCells
     from runtime.service import Service
     from runtime.transport import Transport
 
@@ -102,6 +103,7 @@ class Exchange(Settling):
         self._callers: dict[int, Peer] = {}  # by incarnation
         self._last_id = 0
         self.nursery: trio.Nursery | None = None  # for local cells
+        self.local_cells: LocalCells | None = None
         self.closed = False
         self.controller = self.peer(controller) if controller else self.here
         self.reading: Reading = (
@@ -135,6 +137,11 @@ class Exchange(Settling):
         self.pending.clear()
         for outbound in list(self.outbounds.values()):
             outbound.wake_all()
+
+    @property
+    def monotonic(self) -> float:
+        """CLOCK_MONOTONIC, by trio's clock."""
+        return trio.current_time() - self.clock_offset
 
     def next_id(self) -> int:
         """A number for a pair or an ask, never given twice."""

@@ -45,6 +45,7 @@ class Outbox:
         self.here = Peer(transport.endpoint)
         self.linked: Callable[[Peer], None] = _ignore
         self.strays: Counter[str] = Counter()
+        self.boot_id = boot_id
         self._hello = wire.Hello(address, boot_id, wire.VERSION)
         self._posted: list[Peer] = []
 

@@ -73,6 +73,8 @@ async def _handle(call: Call, signature: Signature, part: Part, args: tuple[Any,
     with call.scope:
         try:
             result = await signature.run(cell.actor, *args)
+            if cell.keeping is not None and cell.confirms:
+                await cell.keeping.confirm()
             if asked:
                 cell.exchange.reply(call.inbound, part, *signature.encode_result(result))
             else:

@@ -9,18 +9,14 @@ Invariants
 """
 
 import math
-from typing import Literal
 
 import msgspec
 
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
-from runtime.behaviour import Behaviour
+from runtime.behaviour import Behaviour, Restart, Strategy
 from runtime.errors import ActorDeadError, SpawnError
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
-
-Restart = Literal["permanent", "transient", "temporary"]
-Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -73,6 +69,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     address: Address | None = None
     reason: ExitReason | None = None
     refusal: Refusal | None = None
+    kept: bytes = b""  # the snapshot for a local child to begin with
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from runtime.address import Address
     from runtime.behaviour import Behaviour
     from runtime.exchange import Exchange
+    from runtime.keeping import Keeping
     from runtime.pair import Inbound, Outbound
     from runtime.signature import Signature
     from runtime.status_page import StatusPage
@@ -69,6 +70,7 @@ class Service(Seat):
         "handlers",
         "in_flight",
         "inbounds",
+        "keeping",
         "mailbox",
         "mailbox_bytes",
         "mailbox_messages",
@@ -108,6 +110,7 @@ class Service(Seat):
         self.ending: ExitReason | None = None
         self.serving = False  # parked at an empty mailbox, or about to be
         self.taken: trio.Event | None = None  # an asker of this process runs a handler
+        self.keeping: Keeping | None = None
         self._reentrant = any(each.reentrant for each in handlers.values())
         self._bytes = 0
         self.handler = ""
@@ -216,6 +219,7 @@ class Service(Seat):
         task = trio.lowlevel.current_task()
         now = slice_began = time.monotonic()
         slices = 0
+        confirms = self.confirms
         while self.ending is None:
             if not mailbox or self.taken is not None:
                 if page is not None:
@@ -266,6 +270,9 @@ class Service(Seat):
             try:
                 result = await signature.run(self.actor, *args)
                 exchange.running = None
+                if confirms:
+                    assert self.keeping is not None
+                    await self.keeping.confirm()
                 if asked:
                     exchange.reply(inbound, part, *signature.encode_result(result))
                 else:
@@ -279,6 +286,8 @@ class Service(Seat):
                 if call.scope is not None:
                     self.in_flight = None
                     scope.deadline = math.inf
+                    if self.keeping is not None and self.keeping.due:
+                        self.keeping.take_now()
             if call.scope is not None and scope.cancel_called:
                 return
             now = time.monotonic()
@@ -293,7 +302,18 @@ class Service(Seat):
     @property
     def idle(self) -> bool:
         """Whether an asker of this process may run a handler itself."""
-        return self.serving and self.taken is None and not self.mailbox and self.ending is None
+        return (
+            self.serving
+            and self.taken is None
+            and not self.mailbox
+            and self.ending is None
+            and self.keeping is None
+        )
+
+    @property
+    def confirms(self) -> bool:
+        """Whether a reply waits until the state is kept."""
+        return self.keeping is not None and self.keeping.every_s == 0.0
 
     def _refuse_misfit(self, signature: Signature, inbound: Inbound, part: Part) -> None:
         """Say what is wrong with the arguments."""

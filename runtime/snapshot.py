@@ -10,7 +10,14 @@ Invariants
 
 from __future__ import annotations
 
+import inspect
+import time
+from typing import Any, get_type_hints
+
 import msgspec
+
+from runtime.behaviour import Behaviour
+from runtime.errors import WireError
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -28,15 +35,61 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
         return max(0.0, wall - self.wall_at)
 
 
-def encode(kept: Kept) -> bytes:
-    """As it travels, and as it is stored."""
-    return msgspec.msgpack.encode(kept)
+def keeps(behaviour: type[Behaviour]) -> bool:
+    """Whether a class hands anything to its next incarnation."""
+    return behaviour.snapshot is not Behaviour.snapshot
 
 
-def decode(raw: bytes | memoryview) -> Kept:
-    """Read it again.
+def take(actor: Behaviour, monotonic_at: float, boot_id: str) -> bytes:
+    """The actor's state as it is now, encoded.
 
     Raises:
-        msgspec.DecodeError: it is none.
+        TypeError: it cannot travel.
+        Exception: whatever `snapshot` raises.
     """
-    return msgspec.msgpack.decode(raw, type=Kept)
+    state = actor.snapshot()
+    try:
+        raw = msgspec.msgpack.encode(state)
+    except Exception as cause:  # what a value does while it is read is its own affair
+        what = f"{type(actor).__qualname__}.snapshot"
+        raise TypeError(f"{what}: the state cannot travel: {cause}") from cause
+    return msgspec.msgpack.encode(Kept(raw, monotonic_at, time.time(), boot_id))
+
+
+def restore(actor: Behaviour, raw: bytes, monotonic: float, boot_id: str) -> None:
+    """Give the actor the state that its last incarnation had.
+
+    Raises:
+        WireError: the state does not fit the annotation.
+        Exception: whatever `restore` raises.
+    """
+    kept = msgspec.msgpack.decode(raw, type=Kept)
+    try:
+        state = state_decoder(type(actor)).decode(kept.state)
+    except (msgspec.DecodeError, RecursionError, ValueError) as cause:
+        what = f"{type(actor).__qualname__}.restore"
+        raise WireError(f"{what}: the state does not fit: {cause}") from cause
+    actor.restore(state, kept.age_s(monotonic, time.time(), boot_id))
+
+
+_decoders: dict[type[Behaviour], msgspec.msgpack.Decoder[Any]] = {}
+
+
+def state_decoder(behaviour: type[Behaviour]) -> msgspec.msgpack.Decoder[Any]:
+    """What reads a state for ``restore``, made once a class.
+
+    Raises:
+        TypeError: the class has no ``restore``, or the state's annotation cannot travel.
+    """
+    decoder = _decoders.get(behaviour)
+    if decoder is None:
+        if behaviour.restore is Behaviour.restore:
+            raise TypeError(f"{behaviour.__qualname__} has a snapshot, but no restore to take it")
+        first = list(inspect.signature(behaviour.restore).parameters)[1]
+        hint = get_type_hints(behaviour.restore).get(first, Any)
+        try:
+            decoder = _decoders[behaviour] = msgspec.msgpack.Decoder(hint)
+        except TypeError as cause:
+            what = f"{behaviour.__qualname__}.restore"
+            raise TypeError(f"{what}: {first} cannot travel: {cause}") from cause
+    return decoder

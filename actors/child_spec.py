@@ -1,0 +1,172 @@
+"""A child spec: which actor, with which arguments, and what to do when it ends.
+
+What `spawn` takes as keywords, and what a supervisor's list of children is made of.
+
+Invariants
+----------
+* A spec that makes no sense is refused when it is given, before anything is started.
+* What is not said is as Erlang/OTP has it, with design's defaults: 5 restarts in 10 s,
+  one_for_one; a spawned child is temporary, a listed one permanent.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    TypedDict,
+    TypeVar,
+    TypeVarTuple,
+    Unpack,
+    get_args,
+)  # fmt: skip
+
+from actors.intensity import Intensity
+from runtime.address import check_name
+from runtime.behaviour import Behaviour, Restart, Strategy
+from runtime.errors import SpawnError
+from runtime.registrar import Spec
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+
+Ts = TypeVarTuple("Ts")
+A = TypeVar("A", bound="Actor")
+SnapshotEvery = float | Literal["message"]
+
+
+class ChildOptions(TypedDict, total=False):
+    """The keywords of a child spec.
+
+    ``name``: by which it is found and keeps its place; without one it gets one like ``counter-1``
+        and ends with its parent's incarnation.
+    ``restart``: ``permanent`` (after every end that nobody ordered), ``transient`` (unless it ended
+        as it should), ``temporary`` (never).
+    ``local``: a cell of the spawner's own process rather than a process.
+    ``start_s``: how long its start may take, ``on_start`` included; 30 s.
+    ``strategy``, ``intensity``: how it supervises its own children: ``one_for_one``,
+        ``one_for_all`` or ``rest_for_one``; so many restarts in so many seconds, (5, 10.0).
+    ``snapshot_every_s``: how often its `snapshot` is kept for the next incarnation, 1 s; or
+        ``"message"``: before the reply to each message leaves.
+    ``hang_after_s``: it is killed when a handler has not yielded for so long; never.
+    ``mailbox_messages``, ``mailbox_bytes``: the bounds of its mailbox, 8,192 and 32 MiB.
+    """
+
+    name: str | None
+    restart: Restart
+    local: bool
+    start_s: float
+    strategy: Strategy
+    intensity: tuple[int, float]
+    snapshot_every_s: SnapshotEvery
+    hang_after_s: float
+    mailbox_messages: int
+    mailbox_bytes: int
+
+
+@dataclass(frozen=True)
+class ChildSpec(Generic[A]):
+    """One child of a `Supervisor`; made by `child`."""
+
+    actor: Callable[..., A]
+    args: tuple[Any, ...]
+    options: ChildOptions
+
+
+def child(
+    actor: Callable[[*Ts], A], /, *args: *Ts, **options: Unpack[ChildOptions]
+) -> ChildSpec[A]:
+    """A child for the list of a `Supervisor`: permanent, unless ``restart`` says otherwise.
+
+    Raises:
+        ValueError: an option makes no sense.
+        TypeError: there is no such option.
+    """
+    options = {"restart": "permanent", **options}
+    check(options)
+    return ChildSpec(actor, args, options)
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raise if an option makes no sense.
+
+    Raises:
+        ValueError: and which, and its value.
+        TypeError: there is no such option.
+    """
+    for key in options.keys() - ChildOptions.__annotations__.keys():
+        raise TypeError(f"a child spec has no {key!r}")
+    name = options.get("name")
+    if name is not None:
+        check_name(name)
+        if "/" in name:
+            raise ValueError(f"the name of a child has no slash: {name!r}")
+    for key, choices in (("restart", Restart), ("strategy", Strategy)):
+        if key in options and options[key] not in get_args(choices):
+            raise ValueError(
+                f"{key} is one of {', '.join(get_args(choices))}, not {options[key]!r}"
+            )
+    for key in ("start_s", "hang_after_s", "snapshot_every_s"):
+        value = options.get(key, 1.0)
+        if key == "snapshot_every_s" and value == "message":
+            continue
+        if not (isinstance(value, int | float) and 0 < value < math.inf):
+            raise ValueError(f"{key} is a positive number of seconds, not {value!r}")
+    for key in ("mailbox_messages", "mailbox_bytes"):
+        value = options.get(key, 1)
+        if not (isinstance(value, int) and value >= 1):
+            raise ValueError(f"{key} is a positive number, not {value!r}")
+    if "intensity" in options:
+        try:
+            limit, period_s = options["intensity"]
+            Intensity(limit, period_s)
+        except TypeError:
+            raise ValueError(
+                f"intensity is (restarts, seconds), not {options['intensity']!r}"
+            ) from None
+
+
+def spec_of(
+    behaviour: type[Behaviour], options: ChildOptions, *, entry: str, parent: str, token: str
+) -> Spec:
+    """The spec as the controller keeps it.
+
+    Raises:
+        SpawnError: the working directory of this process is no longer there.
+    """
+    local = options.get("local", False)
+    strategy, intensity = behaviour._supervises
+    limit, period_s = options.get("intensity", intensity)
+    every = options.get("snapshot_every_s", 1.0)
+    return Spec(
+        entry=entry,
+        parent=parent,
+        name=options.get("name") or "",
+        stem=behaviour.__name__.lower(),
+        restart=options.get("restart", "temporary"),
+        strategy=options.get("strategy", strategy),
+        max_restarts=limit,
+        period_s=period_s,
+        snapshot_every_s=0.0 if every == "message" else every,
+        hang_after_s=options.get("hang_after_s", math.inf),
+        local=local,
+        start_s=options.get("start_s", 30.0),
+        token=token,
+        environ=None if local else dict(os.environ),
+        cwd="" if local else _working_directory(),
+        mailbox_messages=options.get("mailbox_messages", 8192),
+        mailbox_bytes=options.get("mailbox_bytes", 32 * 1024 * 1024),
+    )
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError as cause:
+        raise SpawnError("the working directory of this process is no longer there") from cause

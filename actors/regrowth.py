@@ -1,0 +1,200 @@
+"""Regrowth: what the controller does about ends that nobody ordered.
+
+It hears every death first, and keeps everybody's child spec, arguments and snapshot; so it
+carries out every supervisor's plan (`actors.supervision`), on the supervisor's behalf. One death
+costs no further message, and a supervisor that is busy, frozen or dying holds up nobody's return.
+
+Invariants
+----------
+* A planned end takes its subtree along before anything else is done about it. After an
+  unplanned one the named children live on under another guardian, and come back.
+* Every life after the first is paid for: from the budget of its supervisor's present incarnation,
+  or, while it is adopted, from a budget of its own.
+* A supervisor over its budget has its children stopped, then ends as ``crashed``, and its own
+  supervisor decides. The controller never ends for a child: it gives the child up, and says so.
+* What somebody stops, or starts anew, while it waits for its next life is left to them.
+* Restarts of one group (one_for_all, rest_for_one) never overlap.
+
+Source: Erlang/OTP ``supervisor``; a start that fails is one more end, as it is there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+from actors.backoff import Backoff
+from actors.intensity import Intensity
+from actors.nodes import Nodes
+from actors.places import State
+from actors.record import Record
+from actors.stopping import Stopping
+from actors.supervision import Child, lives_again, plan
+from runtime.address import CONTROLLER
+from runtime.behaviour import Strategy
+from runtime.exits import ExitReason
+
+log = logging.getLogger("regrow")
+
+
+class Regrowth:
+    """Of one system. ``chance``: a number in [0, 1), each time."""
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        stopping: Stopping,
+        chance: Callable[[], float],
+        strategy: Strategy = "one_for_one",
+        intensity: tuple[int, float] = (5, 10.0),
+    ) -> None:
+        self._nodes = nodes
+        self._stopping = stopping
+        self._chance = chance
+        self._strategy: Strategy = strategy
+        self._budget = Intensity(*intensity)
+        self._lanes: dict[int, trio.Lock] = {}  # by the supervisor's incarnation
+
+    async def ended(self, record: Record) -> None:
+        """All is done that an end which nobody ordered entails."""
+        nodes = self._nodes
+        if not nodes.holds(record):
+            return
+        reason = record.known_reason
+        self._lanes.pop(record.incarnation, None)
+        if reason.planned:
+            await self._stopping.stop_under(record.name)
+        else:
+            await self._stopping.stop_unnamed_under(record.name)
+        if not self._waits(record):
+            return
+        if not lives_again(record.spec.restart, reason) or not nodes.has_host(record):
+            if reason.planned:
+                nodes.forget(record)
+            return
+        supervisor = self._supervisor(record)
+        strategy = self._strategy if supervisor is None else supervisor.spec.strategy
+        if strategy == "one_for_one" or self._adopted(record):
+            await self._regrow(record)
+            return
+        lane = 0 if supervisor is None else supervisor.incarnation
+        async with self._lanes.setdefault(lane, trio.Lock()):
+            await self._regrow_group(record, strategy)
+
+    async def again(self, record: Record) -> str:
+        """Its next incarnation is up: an empty text; or why not."""
+        record = self._nodes.renew(record)
+        refusal = await self._nodes.bring_up(record)
+        if refusal is None:
+            return ""
+        await self._nodes.scrap(record, refusal.message)
+        return refusal.message
+
+    # -- one child
+
+    async def _regrow(self, record: Record) -> None:
+        name = record.name
+        while await self._may(record):
+            if not await self.again(record):
+                log.info("%s lives again, after %s", name, record.known_reason)
+                return
+            record = self._nodes.records.get(name, record)
+
+    async def _may(self, record: Record) -> bool:
+        """Whether it is to live again, now: its budget allows it, and it has waited."""
+        if not self._waits(record):
+            return False
+        now = trio.current_time()
+        budget = self._budget_of(record)
+        if not budget.spend(now):
+            await self._exhaust(record, budget)
+            return False
+        self._nodes.mark(record.name, State.RESTARTING)
+        if record.backoff is None:
+            record.backoff = Backoff()
+        lived_s = now - record.up_at if record.started else 0.0
+        await trio.sleep(record.backoff.next_s(lived_s, self._chance()))
+        return self._waits(record)
+
+    def _waits(self, record: Record) -> bool:
+        """Whether its place is still its own, and nobody wants it to stay dead."""
+        return self._nodes.holds(record) and not record.planned
+
+    # -- a group
+
+    async def _regrow_group(self, record: Record, strategy: Strategy) -> None:
+        nodes = self._nodes
+        parent = nodes.places.parent(record.name)
+        while await self._may(record):
+            children = [
+                Child(name, nodes.records[name].spec.restart)
+                for name in nodes.places.children(parent)
+            ]
+            todo = plan(strategy, children, record.name)
+            for name in todo.stop:
+                await self._make_room(name)
+            failed = None
+            for name in todo.start:
+                child = nodes.records.get(name)
+                if child is None or not child.gone.is_set() or not nodes.has_host(child):
+                    continue  # removed meanwhile, or started by somebody else
+                if await self.again(child):
+                    failed = nodes.records.get(name)
+                    break
+            if failed is None:
+                return
+            record = failed
+
+    async def _make_room(self, name: str) -> None:
+        record = self._nodes.records.get(name)
+        if record is None or record.gone.is_set():
+            return
+        if record.spec.restart == "temporary":
+            await self._stopping.stop(record)
+            return
+        await self._stopping.halt(record)
+        self._nodes.mark(name, State.RESTARTING)
+
+    # -- budgets
+
+    def _supervisor(self, record: Record) -> Record | None:
+        """Whose child it is; None for the controller's."""
+        parent = self._nodes.places.parent(record.name)
+        return None if parent == CONTROLLER else self._nodes.records[parent]
+
+    def _adopted(self, record: Record) -> bool:
+        supervisor = self._supervisor(record)
+        return supervisor is not None and (supervisor.gone.is_set() or not supervisor.started)
+
+    def _budget_of(self, record: Record) -> Intensity:
+        supervisor = self._supervisor(record)
+        if supervisor is None:
+            return self._budget
+        if self._adopted(record):
+            if record.orphan_budget is None:
+                record.orphan_budget = Intensity()
+            return record.orphan_budget
+        if supervisor.budget is None:
+            spec = supervisor.spec
+            supervisor.budget = Intensity(spec.max_restarts, spec.period_s)
+        return supervisor.budget
+
+    async def _exhaust(self, record: Record, budget: Intensity) -> None:
+        """It died once too often."""
+        supervisor = self._supervisor(record)
+        last = f"{record.name} ended last: {record.known_reason}"
+        if supervisor is None or self._adopted(record):
+            self._nodes.mark(record.name, State.GIVEN_UP)
+            log.warning("%s given up: more than %s; %s", record.name, budget, last)
+            return
+        if supervisor.exhausted:
+            return
+        supervisor.exhausted = True
+        log.warning("%s ends: more than %s; %s", supervisor.name, budget, last)
+        why = ExitReason(
+            kind="crashed", error="RestartIntensity", message=f"more than {budget}; {last}"
+        )
+        await self._stopping.stop_under(supervisor.name)
+        await self._stopping.end_alone(supervisor, why)
