@@ -7,8 +7,8 @@ import trio
 
 from runtime.address import Address
 from runtime.exits import ExitReason
+from runtime.host import Body
 from runtime.pair import Peer
-from runtime.pidfd import send_signal
 from runtime.registrar import Spec
 
 
@@ -34,13 +34,11 @@ class Record:
     __slots__ = (
         "address",
         "args",
+        "body",
         "ended",
         "failure",
         "gone",
-        "output",
         "peer",
-        "pid",
-        "pidfd",
         "planned",
         "reason",
         "said",
@@ -57,8 +55,7 @@ class Record:
         self.address = address
         self.spec = spec
         self.args = args
-        self.pid = 0
-        self.pidfd = -1
+        self.body: Body | None = None
         self.sequence = 0  # of the last guardianship
         self.peer: Peer | None = None
         self.settled = trio.Event()
@@ -68,7 +65,6 @@ class Record:
         self.gone = trio.Event()  # it is certainly dead
         self.said: ExitReason | None = None
         self.spoke = trio.Event()
-        self.output: tuple[str, ...] | None = None
         self.reason: ExitReason | None = None
         self.ended = trio.Event()
         self.verdict = "ok"
@@ -81,6 +77,11 @@ class Record:
     @property
     def incarnation(self) -> int:
         return self.address.incarnation
+
+    @property
+    def pid(self) -> int:
+        """Its process's, 0 as long as it has none of its own."""
+        return self.body.pid if self.body is not None else 0
 
     async def goes_within(self, seconds: float) -> bool:
         """Wait for its certain death, no longer than this; whether it came."""
@@ -95,5 +96,5 @@ class Record:
 
     def signal(self, number: int) -> None:
         """Send its process a signal, if it has one still."""
-        if self.pidfd >= 0:
-            send_signal(self.pidfd, number)
+        if self.body is not None:
+            self.body.signal(number)
