@@ -17,6 +17,7 @@ from actors.places import Change, Places
 from actors.record import Record
 from runtime import envelope as wire
 from runtime.address import CONTROLLER, Address
+from runtime.evidence import Look
 from runtime.exchange import Exchange
 from runtime.guard import BEAT_S, Guard
 
@@ -33,9 +34,9 @@ class Guardians:
         places: Places,
         records: dict[str, Record],
         report: Callable[[wire.Verdict], None],
-        folder: str,
+        look: Look,
     ) -> None:
-        self.guard = Guard(exchange, report, folder)
+        self.guard = Guard(exchange, report, look)
         self.beat_s = BEAT_S
         self._exchange = exchange
         self._places = places

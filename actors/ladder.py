@@ -10,7 +10,6 @@ import signal
 
 from actors.record import Record
 from runtime import envelope as wire
-from runtime import procfs
 from runtime.exchange import Exchange
 
 POLITE_S = 1.0
@@ -21,13 +20,13 @@ async def end(record: Record, exchange: Exchange) -> None:
     if record.spec.local:
         await _end_local(record, exchange)
         return
-    if not record.pid:
+    if record.body is None:
         # A start that is under way is bounded, and gives up on a planned end.
         await record.settled.wait()
-    if not record.pid or record.gone.is_set():
+    if record.body is None or record.gone.is_set():
         return
     for rung in (wire.Stop(), signal.SIGTERM):
-        if not record.started or record.peer is None or _is_frozen(record):
+        if not record.started or record.peer is None or record.body.frozen:
             break
         if isinstance(rung, wire.Stop):
             exchange.say(record.peer, rung)
@@ -37,11 +36,6 @@ async def end(record: Record, exchange: Exchange) -> None:
             return
     record.signal(signal.SIGKILL)
     await record.gone.wait()
-
-
-def _is_frozen(record: Record) -> bool:
-    stat = procfs.stat(record.pid)
-    return stat is not None and stat.frozen
 
 
 async def _end_local(record: Record, exchange: Exchange) -> None:

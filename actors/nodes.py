@@ -1,13 +1,13 @@
 """The nodes of a system: how the controller starts them, hears of them, and ends them.
 
-It gives out incarnations, orders processes from the zygote, welcomes them, keeps the table of
+It gives out incarnations, has their host start them, welcomes them, keeps the table of
 places and guardians, and tells everybody who should know what has become of whom.
 
 Invariants
 ----------
 * A name is reserved before anything is started for it, and free again if that fails; then
   nothing is left of it.
-* A node is dead when its pidfd or the zygote says so, and by nothing else.
+* A node is dead when its host says so, and by nothing else.
 * Whoever watches an incarnation gets its Down once, at once if it is dead already.
 * No wait in here is unbounded: a start takes at most ``start_s``, the end of a node 2 s and
   SIGKILL.
@@ -15,11 +15,9 @@ Invariants
 
 from __future__ import annotations
 
-import os
 import re
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from signal import SIGKILL
 from typing import Any
 
@@ -33,18 +31,13 @@ from runtime import envelope as wire
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
-from runtime.keeper import Keeper
-from runtime.life import START, Boot, boot_id
-from runtime.orders import Exited, Order
-from runtime.output import Outputs
+from runtime.host import Body, Host
+from runtime.orders import Exited
 from runtime.pair import Peer
-from runtime.pidfd import close_pidfd, wait_exited, wait_status
 from runtime.registrar import Refusal, Row, Spec
-from runtime.run_folder import output_path, page_path, socket_path
-from runtime.status_page import read_status
 
 ZYGOTE_S = 0.02
-"""How long a death waits for the zygote's word on how it came."""
+"""How long a death waits for the word on how it came."""
 LAST_WORD_S = 1.0
 _WORD = re.compile(r"\w")  # the ruler under a group's traceback has none
 ENDED_KEPT = 10_000
@@ -53,25 +46,14 @@ ENDED_KEPT = 10_000
 class Nodes:
     """Every node of one system. ``tasks`` must outlive all of them."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        keeper: Callable[[], Keeper],
-        folder: str,
-        tasks: trio.Nursery,
-        outputs: Outputs,
-    ) -> None:
+    def __init__(self, exchange: Exchange, host: Host, tasks: trio.Nursery) -> None:
         self.places = Places()
         self.records: dict[str, Record] = {}  # the present or last incarnation of each place
         self.listeners: list[Callable[[Happened], None]] = []
-        self.guardians = Guardians(exchange, self.places, self.records, self._judged, folder)
+        self.guardians = Guardians(exchange, self.places, self.records, self._judged, host.look)
         self._exchange = exchange
-        self._keeper = keeper
-        boot = Boot(exchange.address.system, exchange.address, boot_id())
-        self._boot = msgspec.msgpack.encode(boot)  # the same for every node
-        self._folder = folder
+        self._host = host
         self._tasks = tasks
-        self._outputs = outputs
         self.planned_end: Callable[[Record], None] = _nothing
         self._incarnation = CONTROLLER_INCARNATION
         self._by_incarnation: dict[int, Record] = {}
@@ -100,7 +82,7 @@ class Nodes:
         endpoint = (
             self._endpoint_of(name.partition("/")[0])
             if spec.local
-            else f"ipc://{socket_path(self._folder, self._incarnation)}"
+            else self._host.endpoint(self._incarnation)
         )
         address = Address(self._exchange.address.system, name, self._incarnation, endpoint)
         record = Record(address, spec, args)
@@ -119,25 +101,15 @@ class Nodes:
     async def bring_up(self, record: Record) -> Refusal | None:
         """The node has started, or why not."""
         spec = record.spec
-        order = Order(
-            START,
-            spec.entry,
-            record.name,
-            record.incarnation,
-            spec.environ or {},
-            spec.cwd,
-            self._boot,
-        )
         with trio.move_on_after(spec.start_s) as patience:
             try:
-                forked = await self._keeper().fork(order)
+                body = await self._host.start(record.address, spec)
             except ValueError as misuse:
                 return Refusal(kind="misuse", message=str(misuse))
             except Exception as failure:
                 return Refusal(kind="spawn", message=str(failure))
-            record.pid, record.pidfd = forked.pid, forked.pidfd
-            self._outputs.add(record.name, output_path(self._folder, record.incarnation))
-            self._tasks.start_soon(self._await_end, record)
+            record.body = body
+            self._tasks.start_soon(self._await_end, record, body)
             # Connected by the time it says hello.
             self._exchange.ready(self._exchange.peer(record.address.endpoint))
             await record.settled.wait()
@@ -154,7 +126,7 @@ class Nodes:
         if not record.settled.is_set():
             record.failure = "its start was given up"
             record.settled.set()
-        if record.pid:
+        if record.body is not None:
             record.signal(SIGKILL)
             await record.gone.wait()
         else:
@@ -255,39 +227,29 @@ class Nodes:
     # -- deaths
 
     def hear_exit(self, exited: Exited) -> None:
-        """The zygote's word."""
+        """The host's word on how it came."""
         record = self._by_incarnation.get(exited.incarnation)
-        if record is not None:
-            if record.said is None and self._has_left(record):
-                self._tasks.start_soon(self._await_last_word, record, exited)
-            else:
-                self._ended(record, exited.reason)
-
-    def _has_left(self, record: Record) -> bool:
-        """Whether it has said why it ended, though that has not come yet."""
-        try:
-            page = read_status(page_path(self._folder, record.incarnation))
-        except ValueError:
-            return False
-        return page is not None and page.left
+        if record is None:
+            return
+        if record.said is None and record.body is not None and record.body.left:
+            self._tasks.start_soon(self._await_last_word, record, exited)
+        else:
+            self._ended(record, exited.reason)
 
     async def _await_last_word(self, record: Record, exited: Exited) -> None:
         with trio.move_on_after(LAST_WORD_S):
             await record.spoke.wait()
         self._ended(record, exited.reason)
 
-    async def _await_end(self, record: Record) -> None:
-        """The pidfd's word, in case the zygote has none."""
+    async def _await_end(self, record: Record, body: Body) -> None:
+        """Its certain death, in case there is no word yet on how it came."""
         try:
-            await wait_exited(record.pidfd)
-            if await record.goes_within(ZYGOTE_S):
-                return
-            self._gone(record, _whole(record.said, ExitReason(kind="unknown")))
-            status = await wait_status(record.pidfd)
-            self.hear_exit(Exited(record.incarnation, record.pid, status))
+            await body.wait_gone()
+            if not await record.goes_within(ZYGOTE_S):
+                self._gone(record, _whole(record.said, ExitReason(kind="unknown")))
+                self.hear_exit(await body.exited())
         finally:
-            pidfd, record.pidfd = record.pidfd, -1
-            close_pidfd(pidfd)
+            body.close()
 
     def _ended(self, record: Record, seen: ExitReason) -> None:
         """The whole truth about its end."""
@@ -295,8 +257,8 @@ class Nodes:
             return
         reason = _whole(record.said, seen)
         if not record.spec.local:
-            reason = msgspec.structs.replace(reason, output=self._output(record))
-            self._remove_files(record)
+            reason = msgspec.structs.replace(reason, output=_output(record))
+            self._host.forget(record.incarnation)
         self._gone(record, reason)
         record.reason = reason
         record.ended.set()
@@ -306,12 +268,6 @@ class Nodes:
                 self._ended(local, reason)
         if record.started and not record.planned and reason.planned:
             self.planned_end(record)
-
-    def _output(self, record: Record) -> tuple[str, ...]:
-        """The last lines that it printed."""
-        if record.output is None:
-            record.output = self._outputs.remove(record.name)
-        return record.output
 
     def _remember(self, record: Record) -> None:
         """Keep the certificates of the last `ENDED_KEPT` that ended."""
@@ -328,7 +284,7 @@ class Nodes:
             return
         record.gone.set()
         if not record.settled.is_set():
-            last = next((line for line in reversed(self._output(record)) if _WORD.search(line)), "")
+            last = next((line for line in reversed(_output(record)) if _WORD.search(line)), "")
             record.failure = f"it ended before it was up: {reason}{': ' * bool(last)}{last}"
             record.settled.set()
         changes = self.places.died(record.name, record.incarnation)
@@ -343,11 +299,6 @@ class Nodes:
         self.guardians.release(record)
         if record.started:
             self._tell_listeners("died", record, trio.current_time())
-
-    def _remove_files(self, record: Record) -> None:
-        for path in (output_path, page_path, socket_path):
-            with suppress(FileNotFoundError):
-                os.unlink(path(self._folder, record.incarnation))
 
     # -- looking
 
@@ -394,6 +345,11 @@ def _whole(said: ExitReason | None, seen: ExitReason) -> ExitReason:
     return msgspec.structs.replace(
         said, user_s=seen.user_s, system_s=seen.system_s, max_rss_bytes=seen.max_rss_bytes
     )
+
+
+def _output(record: Record) -> tuple[str, ...]:
+    """The last lines that it printed."""
+    return record.body.last_lines() if record.body is not None else ()
 
 
 def _nothing(record: Record) -> None:

@@ -9,8 +9,8 @@ from actors.backoff import Backoff
 from actors.intensity import Intensity
 from runtime.address import Address
 from runtime.exits import ExitReason
+from runtime.host import Body
 from runtime.pair import Peer
-from runtime.pidfd import send_signal
 from runtime.registrar import Spec
 
 
@@ -37,6 +37,7 @@ class Record:
         "address",
         "args",
         "backoff",
+        "body",
         "budget",
         "ended",
         "exhausted",
@@ -44,10 +45,7 @@ class Record:
         "gone",
         "kept",
         "orphan_budget",
-        "output",
         "peer",
-        "pid",
-        "pidfd",
         "planned",
         "reason",
         "restarts",
@@ -66,8 +64,7 @@ class Record:
         self.address = address
         self.spec = spec
         self.args = args
-        self.pid = 0
-        self.pidfd = -1
+        self.body: Body | None = None
         self.sequence = 0  # of the last guardianship
         self.peer: Peer | None = None
         self.settled = trio.Event()
@@ -78,7 +75,6 @@ class Record:
         self.gone = trio.Event()  # it is certainly dead
         self.said: ExitReason | None = None
         self.spoke = trio.Event()
-        self.output: tuple[str, ...] | None = None
         self.reason: ExitReason | None = None
         self.ended = trio.Event()
         self.verdict = "ok"
@@ -105,6 +101,11 @@ class Record:
     def incarnation(self) -> int:
         return self.address.incarnation
 
+    @property
+    def pid(self) -> int:
+        """Its process's, 0 as long as it has none of its own."""
+        return self.body.pid if self.body is not None else 0
+
     async def goes_within(self, seconds: float) -> bool:
         """Wait for its certain death, no longer than this; whether it came."""
         with trio.move_on_after(seconds):
@@ -118,5 +119,5 @@ class Record:
 
     def signal(self, number: int) -> None:
         """Send its process a signal, if it has one still."""
-        if self.pidfd >= 0:
-            send_signal(self.pidfd, number)
+        if self.body is not None:
+            self.body.signal(number)

@@ -18,7 +18,7 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
@@ -31,24 +31,20 @@ from actors.record import Happened
 from actors.ref import ActorRef, ref_to
 from actors.requests import Restart
 from runtime import context
-from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
+from runtime.address import CONTROLLER
 from runtime.behaviour import handlers_of
 from runtime.cell import Cell
 from runtime.exchange import Exchange
-from runtime.keeper import PRELOAD, Keeper, open_zygote
-from runtime.launcher import LocalLauncher
-from runtime.life import START, boot_id, clock_offset
-from runtime.output import Outputs
+from runtime.host import Host
+from runtime.process_host import open_process_host
 from runtime.registrar import Row
-from runtime.run_folder import open_run_folder, raise_open_file_limit, socket_path
-from runtime.zmq_transport import ZmqTransport
 
 if TYPE_CHECKING:
     from actors.actor import Actor
 
 Ts = TypeVarTuple("Ts")
 A = TypeVar("A", bound="Actor")
-REHEARSAL = "runtime.rehearsal:prepare"
+OpenHost = Callable[[], AbstractAsyncContextManager[Host]]
 END_S = 4.0
 """What is not stopped by then is killed, so that the whole takes no more than 5 s."""
 
@@ -56,9 +52,9 @@ END_S = 4.0
 class System:
     """A running system, as its program sees it."""
 
-    def __init__(self, controller: Controller, cell: Cell, keeper: Keeper) -> None:
+    def __init__(self, controller: Controller, cell: Cell, host: Host) -> None:
         self.nodes = controller.nodes
-        self.keeper = keeper
+        self.host = host
         self.cell = cell
 
     @property
@@ -131,7 +127,7 @@ def open_system(
     *,
     signals: bool = True,
     output: Callable[[str, str], None] | None = None,
-) -> _Opening:
+) -> Opening:
     """``async with open_system() as system:`` runs a system for the length of the block.
 
     Args:
@@ -139,19 +135,19 @@ def open_system(
             False leaves them alone.
         output: called with (name, line) for what nodes print; None: to stderr as ``NAME| line``.
     """
-    return _Opening(signals, output or _to_stderr)
+    return Opening(lambda: open_process_host(output or _to_stderr), signals)
 
 
 def _to_stderr(name: str, line: str) -> None:
     print(f"{name}| {line}", file=sys.stderr, flush=True)
 
 
-class _Opening:
-    """The block of `open_system`. A nursery inside a generator would wrap the body's exception."""
+class Opening:
+    """The block of a system. A nursery inside a generator would wrap the body's exception."""
 
-    def __init__(self, signals: bool, output: Callable[[str, str], None]) -> None:
+    def __init__(self, open_host: OpenHost, signals: bool) -> None:
+        self._open_host = open_host
         self._signals = signals
-        self._output = output
         self._signal = 0
 
     async def __aenter__(self) -> System:
@@ -223,7 +219,7 @@ class _Opening:
         try:
             with self._runtime:
                 async with (
-                    _open_runtime(self._output, self._end) as self._system,
+                    _open_runtime(self._open_host, self._end) as self._system,
                     trio.open_nursery() as nursery,
                 ):
                     if self._signals:
@@ -257,56 +253,27 @@ def _single(raised: BaseException) -> BaseException:
 
 
 @asynccontextmanager
-async def _open_runtime(
-    output: Callable[[str, str], None], end: trio.CancelScope
-) -> AsyncIterator[System]:
-    """The run folder, the zygote, the exchange and the controller, in this order."""
-    raise_open_file_limit()
-    with open_run_folder() as folder:
-        async with _open_wire(folder) as transport, trio.open_nursery() as nursery:
-            address = Address(
-                secrets.token_hex(8), CONTROLLER, CONTROLLER_INCARNATION, transport.endpoint
-            )
-            exchange = Exchange(address, transport, boot_id=boot_id(), clock_offset=clock_offset())
-            outputs = Outputs(output)
-            keepers: list[Keeper] = []
-            nodes = Nodes(exchange, lambda: keepers[0], folder, nursery, outputs)
-            controller = Controller(nodes)
-            cell = Cell(exchange, address, handlers_of(Controller))
-            await nursery.start(exchange.run)
-            async with open_zygote(
-                folder,
-                LocalLauncher(),
-                on_exit=nodes.hear_exit,
-                preload=(*PRELOAD, START.partition(":")[0], REHEARSAL.partition(":")[0]),
-                prepare=REHEARSAL,
-            ) as keeper:
-                keepers.append(keeper)
-                up = trio.Event()
-                nursery.start_soon(cell.run, controller, up.set)
-                nursery.start_soon(nodes.guardians.guard.run)
-                nursery.start_soon(outputs.run)
-                await up.wait()
-                context.root.set(cell)
-                try:
-                    yield System(controller, cell, keeper)
-                finally:
-                    context.root.set(None)
-                    end.deadline = trio.current_time() + END_S
-                    if not nursery.cancel_scope.cancel_called:  # else nobody hears of deaths
-                        with end:
-                            await controller._stop_everything()
-            nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def _open_wire(folder: str) -> AsyncIterator[ZmqTransport]:
-    """The controller's sockets; nobody reads them any more when they are closed."""
-    async with trio.open_nursery() as nursery:
-        endpoint = f"ipc://{socket_path(folder, CONTROLLER_INCARNATION)}"
-        transport = ZmqTransport(endpoint, CONTROLLER_INCARNATION, nursery)
-        try:
-            yield transport
-        finally:
-            transport.close()
-            nursery.cancel_scope.cancel()
+async def _open_runtime(open_host: OpenHost, end: trio.CancelScope) -> AsyncIterator[System]:
+    """The host, the exchange and the controller, in this order."""
+    async with open_host() as host, trio.open_nursery() as nursery:
+        exchange = host.exchange(secrets.token_hex(8))
+        nodes = Nodes(exchange, host, nursery)
+        controller = Controller(nodes)
+        cell = Cell(exchange, exchange.address, handlers_of(Controller))
+        await nursery.start(exchange.run)
+        async with host.open(nodes.hear_exit):
+            up = trio.Event()
+            nursery.start_soon(cell.run, controller, up.set)
+            nursery.start_soon(nodes.guardians.guard.run)
+            nursery.start_soon(host.run)
+            await up.wait()
+            context.root.set(cell)
+            try:
+                yield System(controller, cell, host)
+            finally:
+                context.root.set(None)
+                end.deadline = trio.current_time() + END_S
+                if not nursery.cancel_scope.cancel_called:  # else nobody hears of deaths
+                    with end:
+                        await controller._stop_everything()
+        nursery.cancel_scope.cancel()

@@ -21,12 +21,10 @@ from typing import Any
 import trio
 
 from runtime import envelope as wire
-from runtime import procfs
 from runtime.address import CONTROLLER_INCARNATION, Address
+from runtime.evidence import Look, see_nothing
 from runtime.exchange import Exchange
 from runtime.pair import Peer
-from runtime.run_folder import page_path
-from runtime.status_page import Status, age_s, read_status
 from runtime.verdict import judge
 from runtime.watch import Acknowledged, Watch
 
@@ -46,17 +44,17 @@ class _Ward:
 
 
 class Guard:
-    """Beats, and listens to beats. ``folder``: where the status pages of wards are."""
+    """Beats, and listens to beats. ``look``: what can be learned of a silent ward."""
 
     def __init__(
         self,
         exchange: Exchange,
         report: Callable[[wire.Verdict], None],
-        folder: str | None = None,
+        look: Look = see_nothing,
     ) -> None:
         self._exchange = exchange
         self._report = report
-        self._folder = folder
+        self._look = look
         self._beat_s = BEAT_S
         self._watch = Watch(BEAT_S)
         self._wards: dict[str, _Ward] = {}
@@ -190,15 +188,13 @@ class Guard:
             self._judge(self._wards[name], now)
 
     def _judge(self, ward: _Ward, now: float) -> None:
-        stat = procfs.stat(ward.pid)
-        page = self._page(ward)
-        cpu = stat.cpu_ticks if stat is not None else -1
-        loop = page.ticks if page is not None else -1
+        seen = self._look(ward.address.incarnation, ward.pid)
+        cpu, loop = seen.cpu_ticks, seen.loop_ticks
         verdict = judge(
             pidfd_fired=None,
-            state=stat.state if stat is not None else None,
-            handler=page.handler if page is not None else "",
-            handler_age_s=age_s(page) if page is not None else 0.0,
+            state=seen.state,
+            handler=seen.handler,
+            handler_age_s=seen.handler_age_s,
             loop_moved=loop != ward.loop_ticks if min(loop, ward.loop_ticks) >= 0 else None,
             cpu_moved=cpu != ward.cpu_ticks if min(cpu, ward.cpu_ticks) >= 0 else None,
         )
@@ -208,11 +204,3 @@ class Guard:
         ward.kind = verdict.kind
         silent_s = now - self._watch.last_heard(ward.address.name)
         self._report(wire.Verdict(ward.address.endpoint, verdict.kind, verdict.evidence, silent_s))
-
-    def _page(self, ward: _Ward) -> Status | None:
-        if self._folder is None:
-            return None
-        try:
-            return read_status(page_path(self._folder, ward.address.incarnation))
-        except ValueError:  # somebody has overwritten it: it tells nothing
-            return None

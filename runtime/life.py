@@ -1,52 +1,41 @@
-"""The life of a node process, from the fork to its last word.
+"""The life of a node, from its hello to its last word, whatever it runs in.
 
-The zygote calls `start` in the new process. The node binds its socket, says hello to the
-controller, is told what to run, runs it, and ends with it.
+The node says hello to the controller, is told what to run, runs it, and ends with it.
 
 Invariants
 ----------
-* What the controller does not welcome within 30 s ends; so does what outlives the controller,
-  within milliseconds.
+* What the controller does not welcome within 30 s ends.
 * The class to run comes over the wire and is checked: it is a `Behaviour`, or nothing runs.
 * The last word of a node is `Exiting` or `StartFailed`; what killed it is for others to say.
-* SIGTERM ends it as a stop does. A second one changes nothing; the stop ladder goes on.
+* `Node.stop` ends it as a stop does. A second one changes nothing; the stop ladder goes on.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import time
 import traceback
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import trio
 
-from runtime import context
 from runtime import envelope as wire
 from runtime.address import Address
 from runtime.behaviour import Behaviour, handlers_of
+from runtime.call import Call, current
 from runtime.cell import Cell
 from runtime.errors import WireError
+from runtime.evidence import Look
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason, fit
 from runtime.guard import Guard
-from runtime.newborn import CONTROLLER_FD
-from runtime.orders import Order
 from runtime.pair import Peer
-from runtime.run_folder import page_path, raise_open_file_limit, socket_path
 from runtime.signature import Parameters
 from runtime.status_page import StatusPage
-from runtime.zmq_transport import ZmqTransport
 
 WELCOME_S = 30.0
-MAX_PEERS = 4096
 GRACE_S = 0.5
 """How long the running handler may go on after a stop."""
-START = "runtime.life:start"
 
 
 class Boot(msgspec.Struct, frozen=True, array_like=True):
@@ -57,70 +46,31 @@ class Boot(msgspec.Struct, frozen=True, array_like=True):
     boot_id: str
 
 
-def boot_id() -> str:
-    """The same for all processes that share this machine's CLOCK_MONOTONIC."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+class Frame(Protocol):
+    """What a node is given by what it runs in."""
 
+    page: StatusPage | None
 
-def clock_offset() -> float:
-    """What to subtract from trio's clock to get CLOCK_MONOTONIC."""
-    return trio.current_time() - time.monotonic()
+    def find(self, entry: str) -> type[Behaviour]:
+        """The class that "module:Class" names. `WireError`: it is no `Behaviour`."""
 
+    def settle(self, cell: Cell) -> None:
+        """Take note of its cell, before anything runs in it."""
 
-def start(order: Order, folder: str) -> None:
-    """Be the node that ``order`` describes. Ends by returning, or by SystemExit."""
-    raise_open_file_limit()
-    reason = trio.run(_live, order, folder)
-    sys.exit(0 if reason.planned else 1)
+    def print(self, text: str) -> None:
+        """Show this to whoever reads what it prints."""
 
-
-async def _live(order: Order, folder: str) -> ExitReason:
-    boot = msgspec.msgpack.decode(order.boot, type=Boot)
-    page = StatusPage(page_path(folder, order.incarnation), order.incarnation)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_outlive_nobody)
-        endpoint = f"ipc://{socket_path(folder, order.incarnation)}"
-        transport = ZmqTransport(endpoint, order.incarnation, nursery, MAX_PEERS)
-        transport.connect(boot.controller.endpoint)  # while we build the rest
-        node = Node(order, boot, folder, page, transport)
-        try:
-            reason = await node.run()
-            node.exchange.flush()
-        finally:
-            transport.close(farewell=boot.controller.endpoint)
-            nursery.cancel_scope.cancel()
-    return reason
-
-
-async def _outlive_nobody() -> None:
-    """End when the controller has."""
-    await trio.lowlevel.wait_readable(CONTROLLER_FD)
-    os._exit(1)
+    def leave(self) -> None:
+        """It has said why it ends, and is about to."""
 
 
 class Node:
-    """One node process, while it lives."""
+    """One node, while it lives."""
 
-    def __init__(
-        self,
-        order: Order,
-        boot: Boot,
-        folder: str,
-        page: StatusPage,
-        transport: ZmqTransport,
-    ) -> None:
-        self.address = Address(boot.system, order.name, order.incarnation, transport.endpoint)
-        self._order = order
-        self._page = page
-        self._controller = boot.controller
-        self.exchange = Exchange(
-            self.address,
-            transport,
-            boot_id=boot.boot_id,
-            clock_offset=clock_offset(),
-            controller=boot.controller.endpoint,
-        )
+    def __init__(self, exchange: Exchange, frame: Frame, look: Look) -> None:
+        self.address = exchange.address
+        self.exchange = exchange
+        self._frame = frame
         # At once: the controller answers while we build the rest.
         self.exchange.ready(self.exchange.controller)
         control = self.exchange.control
@@ -129,18 +79,20 @@ class Node:
         control[wire.Down] = lambda peer, down, _: self.exchange.down(down.endpoint, down.reason)
         control[wire.Verdict] = self._verdict
         self.exchange.linked = self._watch
-        self.guard = Guard(self.exchange, self._report, folder)
+        self.guard = Guard(self.exchange, self._report, look)
         self._welcomed = trio.Event()
         self._life: tuple[wire.Welcome, bytes] | None = None
         self._stopping = trio.Event()
         self._cell: Cell | None = None
 
+    def stop(self) -> None:
+        """End politely."""
+        self._stopping.set()
+
     async def run(self) -> ExitReason:
         """Live, and return how it ended."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.exchange.run)
-            nursery.start_soon(self._hear_signals)
-            nursery.start_soon(self._tick)
             with trio.fail_after(WELCOME_S):
                 await self._welcomed.wait()
             nursery.start_soon(self.guard.run)
@@ -155,16 +107,17 @@ class Node:
         say = self.exchange.say
         controller = self.exchange.controller
         try:
-            actor_class = resolve_behaviour(welcome.entry)
+            actor_class = self._frame.find(welcome.entry)
             self._cell = cell = Cell(
                 self.exchange,
                 self.address,
                 handlers_of(actor_class),
                 mailbox_messages=welcome.mailbox_messages,
                 mailbox_bytes=welcome.mailbox_bytes,
-                page=self._page,
+                page=self._frame.page,
             )
-            context.root.set(cell)
+            self._frame.settle(cell)
+            current.set(Call(cell, None, None))
             actor = actor_class.__new__(actor_class)
             construct(actor, args)
             reason = await cell.run(actor, self._up)
@@ -172,12 +125,12 @@ class Node:
             text = "".join(traceback.format_exception(failure))
             said = wire.StartFailed(type(failure).__name__, fit(str(failure)), fit(text))
             say(controller, said)
-            print(text, file=sys.stderr)
+            self._frame.print(text)
             return ExitReason(kind="crashed", error=said.type_name, message=said.message)
         if reason.kind == "crashed":
-            print(reason.traceback, file=sys.stderr)
+            self._frame.print(reason.traceback)
         say(controller, wire.Exiting(reason))
-        self._page.leave()
+        self._frame.leave()
         return reason
 
     def _up(self) -> None:
@@ -222,16 +175,6 @@ class Node:
         self._cell.end(ExitReason(kind="shutdown"))
         await trio.sleep(GRACE_S)
         self._cell.interrupt()
-
-    async def _hear_signals(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM) as signals:
-            async for _ in signals:
-                self._stopping.set()
-
-    async def _tick(self) -> None:
-        while True:
-            self._page.tick()
-            await trio.sleep(0.1)
 
 
 def resolve_behaviour(entry: str) -> type[Behaviour]:

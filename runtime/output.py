@@ -126,16 +126,21 @@ class Outputs:
         self._on_line = on_line
         self._followers: dict[str, OutputFollower] = {}
 
-    def add(self, name: str, path: str) -> None:
+    def add(self, name: str, path: str) -> OutputFollower:
         """Follow the file of ``name``; what an earlier one of that name left is told first."""
         self.remove(name)
-        self._followers[name] = OutputFollower(path)
+        follower = self._followers[name] = OutputFollower(path)
+        return follower
 
-    def remove(self, name: str) -> tuple[str, ...]:
-        """Tell what is left of it, follow it no more, and return its last lines."""
-        follower = self._followers.pop(name, None)
-        if follower is None:
-            return ()
+    def remove(self, name: str, which: OutputFollower | None = None) -> tuple[str, ...]:
+        """Tell what is left of it, follow it no more, and return its last lines.
+
+        ``which``: not the one that follows a later file of that name.
+        """
+        follower = self._followers.get(name)
+        if follower is None or which not in (None, follower):
+            return which.tail if which is not None else ()
+        del self._followers[name]
         self._tell(name, follower.finish())
         return follower.tail
 

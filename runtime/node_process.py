@@ -1,0 +1,118 @@
+"""A node as a process of its own, from the fork to its exit status.
+
+The zygote calls `start` in the new process: it binds its socket and lives its life
+(`runtime.life`).
+
+Invariants
+----------
+* What outlives the controller ends within milliseconds.
+* The status is 0 for a planned end, else 1.
+* SIGTERM ends it as a stop does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import msgspec
+import trio
+
+from runtime import context
+from runtime.address import Address
+from runtime.behaviour import Behaviour
+from runtime.cell import Cell
+from runtime.evidence import looking_into
+from runtime.exchange import Exchange
+from runtime.exits import ExitReason
+from runtime.life import Boot, Node, resolve_behaviour
+from runtime.newborn import CONTROLLER_FD
+from runtime.orders import Order
+from runtime.run_folder import page_path, raise_open_file_limit, socket_path
+from runtime.status_page import StatusPage
+from runtime.zmq_transport import ZmqTransport
+
+MAX_PEERS = 4096
+START = "runtime.node_process:start"
+
+
+def boot_id() -> str:
+    """The same for all processes that share this machine's CLOCK_MONOTONIC."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def clock_offset() -> float:
+    """What to subtract from trio's clock to get CLOCK_MONOTONIC."""
+    return trio.current_time() - time.monotonic()
+
+
+def start(order: Order, folder: str) -> None:
+    """Be the node that ``order`` describes. Ends by returning, or by SystemExit."""
+    raise_open_file_limit()
+    reason = trio.run(_live, order, folder)
+    sys.exit(0 if reason.planned else 1)
+
+
+async def _live(order: Order, folder: str) -> ExitReason:
+    boot = msgspec.msgpack.decode(order.boot, type=Boot)
+    page = StatusPage(page_path(folder, order.incarnation), order.incarnation)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_outlive_nobody)
+        endpoint = f"ipc://{socket_path(folder, order.incarnation)}"
+        transport = ZmqTransport(endpoint, order.incarnation, nursery, MAX_PEERS)
+        transport.connect(boot.controller.endpoint)  # while we build the rest
+        exchange = Exchange(
+            Address(boot.system, order.name, order.incarnation, endpoint),
+            transport,
+            boot_id=boot.boot_id,
+            clock_offset=clock_offset(),
+            controller=boot.controller.endpoint,
+        )
+        node = Node(exchange, _Process(page), looking_into(folder))
+        nursery.start_soon(_hear_signals, node)
+        nursery.start_soon(_tick, page)
+        try:
+            reason = await node.run()
+            exchange.flush()
+        finally:
+            transport.close(farewell=boot.controller.endpoint)
+            nursery.cancel_scope.cancel()
+    return reason
+
+
+class _Process:
+    """This process, as its node sees it."""
+
+    def __init__(self, page: StatusPage) -> None:
+        self.page: StatusPage | None = page
+        self.leave = page.leave
+
+    def find(self, entry: str) -> type[Behaviour]:
+        return resolve_behaviour(entry)
+
+    def settle(self, cell: Cell) -> None:
+        context.root.set(cell)
+
+    def print(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+
+async def _outlive_nobody() -> None:
+    """End when the controller has."""
+    await trio.lowlevel.wait_readable(CONTROLLER_FD)
+    os._exit(1)
+
+
+async def _hear_signals(node: Node) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            node.stop()
+
+
+async def _tick(page: StatusPage) -> None:
+    while True:
+        page.tick()
+        await trio.sleep(0.1)

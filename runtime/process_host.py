@@ -1,0 +1,166 @@
+"""A host whose bodies are processes of this machine, forked by the zygote.
+
+Invariants
+----------
+* A body's pidfd is the proof of its death; its number is used for nothing but looking.
+* A status comes from the zygote, which reaps. When it has none, the kernel is asked.
+* After the block of `open_process_host` neither processes nor files are left.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+import trio
+
+from runtime import procfs
+from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
+from runtime.asks import ForkedNode
+from runtime.evidence import looking_into, read_page
+from runtime.exchange import Exchange
+from runtime.keeper import PRELOAD, Keeper, open_zygote
+from runtime.launcher import LocalLauncher
+from runtime.life import Boot
+from runtime.node_process import START, boot_id, clock_offset
+from runtime.orders import Exited, Order
+from runtime.output import Outputs
+from runtime.pidfd import close_pidfd, send_signal, wait_exited, wait_status
+from runtime.registrar import Spec
+from runtime.run_folder import (
+    open_run_folder,
+    output_path,
+    page_path,
+    raise_open_file_limit,
+    socket_path,
+)
+from runtime.zmq_transport import ZmqTransport
+
+REHEARSAL = "runtime.rehearsal:prepare"
+
+
+class ProcessBody:
+    """One node's process."""
+
+    def __init__(self, node: ForkedNode, name: str, folder: str, outputs: Outputs) -> None:
+        self.pid = node.pid
+        self._incarnation = node.incarnation
+        self._pidfd = node.pidfd
+        self._name = name
+        self._folder = folder
+        self._outputs = outputs
+        self._lines: tuple[str, ...] | None = None
+        self._follower = outputs.add(name, output_path(folder, node.incarnation))
+
+    @property
+    def frozen(self) -> bool:
+        stat = procfs.stat(self.pid)
+        return stat is not None and stat.frozen
+
+    @property
+    def left(self) -> bool:
+        page = read_page(self._folder, self._incarnation)
+        return page is not None and page.left
+
+    def signal(self, number: int) -> None:
+        if self._pidfd >= 0:
+            send_signal(self._pidfd, number)
+
+    async def wait_gone(self) -> None:
+        await wait_exited(self._pidfd)
+
+    async def exited(self) -> Exited:
+        return Exited(self._incarnation, self.pid, await wait_status(self._pidfd))
+
+    def last_lines(self) -> tuple[str, ...]:
+        if self._lines is None:
+            self._lines = self._outputs.remove(self._name, self._follower)
+        return self._lines
+
+    def close(self) -> None:
+        self.last_lines()  # else they would be followed for ever
+        pidfd, self._pidfd = self._pidfd, -1
+        close_pidfd(pidfd)
+
+
+class ProcessHost:
+    """Made by `open_process_host`."""
+
+    def __init__(
+        self, folder: str, transport: ZmqTransport, output: Callable[[str, str], None]
+    ) -> None:
+        self.keeper: Keeper
+        self.look = looking_into(folder)
+        self._folder = folder
+        self._transport = transport
+        self._outputs = Outputs(output)
+        self._boot = b""  # the same for every node
+
+    def exchange(self, system: str) -> Exchange:
+        address = Address(system, CONTROLLER, CONTROLLER_INCARNATION, self._transport.endpoint)
+        boot = Boot(system, address, boot_id())
+        self._boot = msgspec.msgpack.encode(boot)
+        return Exchange(address, self._transport, boot_id=boot.boot_id, clock_offset=clock_offset())
+
+    @asynccontextmanager
+    async def open(self, on_exit: Callable[[Exited], None]) -> AsyncIterator[None]:
+        async with open_zygote(
+            self._folder,
+            LocalLauncher(),
+            on_exit=on_exit,
+            preload=(*PRELOAD, START.partition(":")[0], REHEARSAL.partition(":")[0]),
+            prepare=REHEARSAL,
+        ) as self.keeper:
+            yield
+
+    async def run(self) -> None:
+        await self._outputs.run()
+
+    def endpoint(self, incarnation: int) -> str:
+        return f"ipc://{socket_path(self._folder, incarnation)}"
+
+    async def start(self, address: Address, spec: Spec) -> ProcessBody:
+        order = Order(
+            START,
+            spec.entry,
+            address.name,
+            address.incarnation,
+            spec.environ or {},
+            spec.cwd,
+            self._boot,
+        )
+        node = await self.keeper.fork(order)
+        return ProcessBody(node, address.name, self._folder, self._outputs)
+
+    def forget(self, incarnation: int) -> None:
+        for path in (output_path, page_path, socket_path):
+            with suppress(FileNotFoundError):
+                os.unlink(path(self._folder, incarnation))
+
+
+@asynccontextmanager
+async def open_process_host(output: Callable[[str, str], None]) -> AsyncIterator[ProcessHost]:
+    """A run folder and the controller's sockets. ``output`` gets (name, line) of what is printed.
+
+    Raises:
+        PermissionError, ValueError: there can be no such folder, see `open_run_folder`.
+    """
+    raise_open_file_limit()
+    with open_run_folder() as folder:
+        async with _open_wire(folder) as transport:
+            yield ProcessHost(folder, transport, output)
+
+
+@asynccontextmanager
+async def _open_wire(folder: str) -> AsyncIterator[ZmqTransport]:
+    """The controller's sockets; nobody reads them any more when they are closed."""
+    async with trio.open_nursery() as nursery:
+        endpoint = f"ipc://{socket_path(folder, CONTROLLER_INCARNATION)}"
+        transport = ZmqTransport(endpoint, CONTROLLER_INCARNATION, nursery)
+        try:
+            yield transport
+        finally:
+            transport.close()
+            nursery.cancel_scope.cancel()
