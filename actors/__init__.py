@@ -33,6 +33,7 @@ if os.path.dirname(os.path.dirname(os.path.abspath(runtime.__file__ or ""))) != 
     )
 
 from actors.actor import Actor, reentrant
+from actors.down import Down, Recovered, Suspected
 from actors.ref import ActorRef
 from actors.system import System, open_system
 from runtime.errors import (
@@ -53,10 +54,13 @@ __all__ = [
     "ActorError",
     "ActorRef",
     "DeliveryError",
+    "Down",
     "ExitReason",
     "MailboxFullError",
+    "Recovered",
     "RemoteError",
     "SpawnError",
+    "Suspected",
     "System",
     "UnreachableError",
     "WireError",

@@ -12,21 +12,22 @@ from actors.record import Record
 from runtime import envelope as wire
 from runtime import procfs
 from runtime.exchange import Exchange
+from runtime.exits import ExitReason
 
 POLITE_S = 1.0
 
 
-async def end(record: Record, exchange: Exchange) -> None:
-    """Bring one node, or one local cell, to its end."""
+async def end(record: Record, exchange: Exchange, reason: ExitReason | None = None) -> None:
+    """Bring one node, or one local cell, to its end: for ``reason``, if it goes politely."""
     if record.spec.local:
-        await _end_local(record, exchange)
+        await _end_local(record, exchange, reason)
         return
     if not record.pid:
         # A start that is under way is bounded, and gives up on a planned end.
         await record.settled.wait()
     if not record.pid or record.gone.is_set():
         return
-    for rung in (wire.Stop(), signal.SIGTERM):
+    for rung in (wire.Stop(reason=reason), signal.SIGTERM):
         if not record.started or record.peer is None or _is_frozen(record):
             break
         if isinstance(rung, wire.Stop):
@@ -44,18 +45,20 @@ def _is_frozen(record: Record) -> bool:
     return stat is not None and stat.frozen
 
 
-async def _end_local(record: Record, exchange: Exchange) -> None:
+async def _end_local(record: Record, exchange: Exchange, reason: ExitReason | None) -> None:
     for force in (False, True):
-        tell_local(record, exchange, force)
+        tell_local(record, exchange, force, reason)
         if await record.goes_within(POLITE_S):
             return
 
 
-def tell_local(record: Record, exchange: Exchange, force: bool) -> None:
+def tell_local(
+    record: Record, exchange: Exchange, force: bool, reason: ExitReason | None = None
+) -> None:
     """Tell a local cell to end, or, with ``force``, to give its handler up as well."""
     cell = exchange.cells.get(record.incarnation)
     peer = exchange.peers.get(record.address.endpoint)
     if cell is not None:
-        cell.stop(force)
+        cell.stop(force, reason)
     elif peer is not None:
-        exchange.say(peer, wire.Stop(record.incarnation, force))
+        exchange.say(peer, wire.Stop(record.incarnation, force, reason))

@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 import trio
 
+from actors.fates import Fates
 from actors.guardians import Guardians
 from actors.places import Places, State
 from actors.record import Happened, Record
@@ -65,6 +66,7 @@ class Nodes:
         self.records: dict[str, Record] = {}  # the present or last incarnation of each place
         self.listeners: list[Callable[[Happened], None]] = []
         self.guardians = Guardians(exchange, self.places, self.records, self._judged, folder)
+        self.fates = Fates(exchange, self.known, tasks)
         self._exchange = exchange
         self._keeper = keeper
         boot = Boot(exchange.address.system, exchange.address, boot_id())
@@ -119,15 +121,8 @@ class Nodes:
     async def bring_up(self, record: Record) -> Refusal | None:
         """The node has started, or why not."""
         spec = record.spec
-        order = Order(
-            START,
-            spec.entry,
-            record.name,
-            record.incarnation,
-            spec.environ or {},
-            spec.cwd,
-            self._boot,
-        )
+        name, environ = record.name, spec.environ or {}
+        order = Order(START, spec.entry, name, record.incarnation, environ, spec.cwd, self._boot)
         with trio.move_on_after(spec.start_s) as patience:
             try:
                 forked = await self._keeper().fork(order)
@@ -195,6 +190,7 @@ class Nodes:
             self.guardians.beat_s,
             spec.mailbox_messages,
             spec.mailbox_bytes,
+            parent=self.guardians.address_of(spec.parent),
         )
         self._exchange.say(peer, welcome, record.args)
 
@@ -245,6 +241,7 @@ class Nodes:
         self._exchange.verdict(verdict.endpoint, unreachable)
         for watcher in record.watchers:
             self._exchange.say(watcher, verdict)
+        self.fates.judged(verdict)
         now = trio.current_time()
         self.guardians.stand_in(record)
         if verdict.kind == "ok":
@@ -304,6 +301,7 @@ class Nodes:
         for local in [] if record.spec.local else list(self.records.values()):
             if local.spec.local and local.address.endpoint == record.address.endpoint:
                 self._ended(local, reason)
+        self.fates.ended(record, reason)
         if record.started and not record.planned and reason.planned:
             self.planned_end(record)
 
@@ -338,6 +336,7 @@ class Nodes:
             for watcher in record.watchers:
                 self._exchange.say(watcher, down)
             record.watchers.clear()
+            self.fates.forget(record.address.endpoint)
         for change in changes:
             self.guardians.change(change)
         self.guardians.release(record)

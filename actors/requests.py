@@ -147,6 +147,7 @@ async def _run_here(
     """Run a local child; its end is told to the controller."""
     exchange = cell.exchange
     child = Cell(exchange, address, handlers_of(behaviour))
+    child.parent = cell.address
     settled = trio.Event()
     failures: list[BaseException] = []
 

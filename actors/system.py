@@ -20,16 +20,14 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
+from typing import Any
 
 import trio
 
-from actors import requests
 from actors.controller import Controller
+from actors.facade import Facade
 from actors.nodes import Nodes
 from actors.record import Happened
-from actors.ref import ActorRef, ref_to
-from actors.requests import Restart
 from runtime import context
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.behaviour import handlers_of
@@ -39,83 +37,26 @@ from runtime.keeper import PRELOAD, Keeper, open_zygote
 from runtime.launcher import LocalLauncher
 from runtime.life import START, boot_id, clock_offset
 from runtime.output import Outputs
-from runtime.registrar import Row
 from runtime.run_folder import open_run_folder, raise_open_file_limit, socket_path
 from runtime.zmq_transport import ZmqTransport
 
-if TYPE_CHECKING:
-    from actors.actor import Actor
-
-Ts = TypeVarTuple("Ts")
-A = TypeVar("A", bound="Actor")
 REHEARSAL = "runtime.rehearsal:prepare"
 END_S = 4.0
 """What is not stopped by then is killed, so that the whole takes no more than 5 s."""
 
 
-class System:
+class System(Facade):
     """A running system, as its program sees it."""
 
     def __init__(self, controller: Controller, cell: Cell, keeper: Keeper) -> None:
+        super().__init__(cell)
         self.nodes = controller.nodes
         self.keeper = keeper
-        self.cell = cell
 
     @property
     def exchange(self) -> Exchange:
         """The messages of this process."""
         return self.cell.exchange
-
-    async def spawn(
-        self,
-        actor: Callable[[*Ts], A],
-        /,
-        *args: *Ts,
-        name: str | None = None,
-        restart: Restart = "temporary",
-        local: bool = False,
-        start_s: float = 30.0,
-    ) -> ActorRef[A]:
-        """The actor runs, in a process of its own, as a child of the controller.
-
-        ``functools.partial`` carries keyword arguments. ``local``: a cell of this process.
-
-        Raises:
-            SpawnError: it did not come up: its constructor or ``on_start`` raised, its module
-                cannot be imported, the name is taken, ``start_s`` seconds were not enough.
-            TypeError: a signature or an argument cannot travel.
-            ValueError: not a name; or its class cannot be imported in another process.
-
-        Cancellation: nothing of it is left.
-        """
-        address = await requests.spawn(
-            self.cell,
-            actor,
-            args,
-            parent=CONTROLLER,
-            name=name,
-            restart=restart,
-            local=local,
-            start_s=start_s,
-        )
-        return ref_to(address)
-
-    @overload
-    async def lookup(self, name: str) -> ActorRef[Any]: ...
-    @overload
-    async def lookup(self, name: str, actor: type[A]) -> ActorRef[A]: ...
-    async def lookup(self, name: str, actor: type[A] | None = None) -> ActorRef[Any]:
-        """A ref to whoever holds the name now.
-
-        Raises:
-            LookupError: nobody ever did, or it was removed.
-            ActorDeadError: it is not alive now.
-        """
-        return ref_to(await requests.look_up(self.cell, name))
-
-    async def tree(self) -> list[Row]:
-        """Every place, parents before children, in order of creation; the dead too."""
-        return await requests.rows(self.cell)
 
     @contextmanager
     def listen(self, heard: Callable[[Happened], None]) -> Any:

@@ -133,6 +133,7 @@ class Node:
         self._welcomed = trio.Event()
         self._life: tuple[wire.Welcome, bytes] | None = None
         self._stopping = trio.Event()
+        self._stop_reason = ExitReason(kind="shutdown")
         self._cell: Cell | None = None
 
     async def run(self) -> ExitReason:
@@ -164,6 +165,7 @@ class Node:
                 mailbox_bytes=welcome.mailbox_bytes,
                 page=self._page,
             )
+            cell.parent = welcome.parent
             context.root.set(cell)
             actor = actor_class.__new__(actor_class)
             construct(actor, args)
@@ -175,7 +177,7 @@ class Node:
             print(text, file=sys.stderr)
             return ExitReason(kind="crashed", error=said.type_name, message=said.message)
         if reason.kind == "crashed":
-            print(reason.traceback, file=sys.stderr)
+            print(reason.traceback or reason, file=sys.stderr)
         say(controller, wire.Exiting(reason))
         self._page.leave()
         return reason
@@ -198,8 +200,10 @@ class Node:
         if stop.incarnation:
             cell = self.exchange.cells.get(stop.incarnation)
             if cell is not None:
-                cell.stop(stop.force)
+                cell.stop(stop.force, stop.reason)
             return
+        if stop.reason is not None and not self._stopping.is_set():
+            self._stop_reason = stop.reason
         self._stopping.set()
 
     def _verdict(self, peer: Peer, verdict: wire.Verdict, _: Any) -> None:
@@ -219,7 +223,7 @@ class Node:
         await self._stopping.wait()
         if self._cell is None:
             return
-        self._cell.end(ExitReason(kind="shutdown"))
+        self._cell.end(self._stop_reason)
         await trio.sleep(GRACE_S)
         self._cell.interrupt()
 
