@@ -34,6 +34,7 @@ if os.path.dirname(os.path.dirname(os.path.abspath(runtime.__file__ or ""))) != 
 
 from actors.actor import Actor, reentrant
 from actors.child_spec import ChildSpec, child
+from actors.down import Down, Recovered, Suspected
 from actors.ref import ActorRef
 from actors.supervisor import Supervisor
 from actors.system import System, open_system
@@ -56,11 +57,14 @@ __all__ = [
     "ActorRef",
     "ChildSpec",
     "DeliveryError",
+    "Down",
     "ExitReason",
     "MailboxFullError",
+    "Recovered",
     "RemoteError",
     "SpawnError",
     "Supervisor",
+    "Suspected",
     "System",
     "UnreachableError",
     "WireError",

@@ -49,7 +49,7 @@ class Controller(Registrar, Actor):
         refusal = self._no_parent(spec.parent)
         if refusal is not None:
             return Answer(refusal=refusal)
-        name = spec.name or nodes.next_name(spec.stem)
+        name = spec.name or nodes.roll.next_name(spec.stem)
         if spec.local:
             name = f"{spec.parent.partition('/')[0]}/{name}"
         while (holder := nodes.records.get(name)) is not None:
@@ -62,9 +62,9 @@ class Controller(Registrar, Actor):
             await holder.settled.wait()  # bounded: a start takes at most ``start_s``
             if not holder.gone.is_set() and not holder.planned:
                 return Answer(address=holder.address)
-            if nodes.holds(holder):
-                return await self._start(nodes.renew(holder, spec))
-        return await self._start(nodes.reserve(name, spec, args))
+            if nodes.roll.holds(holder):
+                return await self._start(nodes.roll.renew(holder, spec))
+        return await self._start(nodes.roll.reserve(name, spec, args))
 
     def _no_parent(self, name: str) -> Refusal | None:
         if name not in self.nodes.places:
@@ -108,14 +108,14 @@ class Controller(Registrar, Actor):
         record = self._known(who)
         if isinstance(record, Refusal):
             return Answer(refusal=record)
-        if self.nodes.holds(record) and not record.gone.is_set():
+        if self.nodes.roll.holds(record) and not record.gone.is_set():
             record.planned = True
             await self._stopping.end_alone(record)
             await self._stopping.stop_unnamed_under(record.name)
-        if not self.nodes.holds(record):
+        if not self.nodes.roll.holds(record):
             why = f"{record.address} is not the last of its name"
             return Answer(refusal=Refusal(kind="dead", message=why, reason=record.reason))
-        if not self.nodes.has_host(record):
+        if not self.nodes.roll.has_host(record):
             why = f"the process of {record.name} is gone"
             return Answer(refusal=Refusal(kind="spawn", message=why))
         record.planned = True  # nobody else is to restart it meanwhile
@@ -126,7 +126,7 @@ class Controller(Registrar, Actor):
 
     @reentrant
     async def keep(self, who: Address, kept: bytes) -> None:
-        self.nodes.keep(who.incarnation, kept)
+        self.nodes.keep(who, kept)
 
     # -- stopping
 
@@ -167,7 +167,7 @@ class Controller(Registrar, Actor):
     # -- looking
 
     def _known(self, who: Address) -> Record | Refusal:
-        record = self.nodes.known(who)
+        record = self.nodes.roll.known(who)
         if record is None:
             return Refusal(kind="unknown", message=f"no actor is or was {who}")
         return record
@@ -186,7 +186,7 @@ class Controller(Registrar, Actor):
 
     @reentrant
     async def rows(self) -> list[Row]:
-        return [self.nodes.row(name) for name in self.nodes.places.subtree(CONTROLLER)[1:]]
+        return [self.nodes.roll.row(name) for name in self.nodes.places.subtree(CONTROLLER)[1:]]
 
     async def _stop_everything(self) -> None:
         """Every child has been stopped."""

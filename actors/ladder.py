@@ -11,21 +11,22 @@ import signal
 from actors.record import Record
 from runtime import envelope as wire
 from runtime.exchange import Exchange
+from runtime.exits import ExitReason
 
 POLITE_S = 1.0
 
 
-async def end(record: Record, exchange: Exchange) -> None:
-    """Bring one node, or one local cell, to its end."""
+async def end(record: Record, exchange: Exchange, reason: ExitReason | None = None) -> None:
+    """Bring one node, or one local cell, to its end: for ``reason``, if it goes politely."""
     if record.spec.local:
-        await _end_local(record, exchange)
+        await _end_local(record, exchange, reason)
         return
     if record.body is None:
         # A start that is under way is bounded, and gives up on a planned end.
         await record.settled.wait()
     if record.body is None or record.gone.is_set():
         return
-    for rung in (wire.Stop(), signal.SIGTERM):
+    for rung in (wire.Stop(reason=reason), signal.SIGTERM):
         if not record.started or record.peer is None or record.body.frozen:
             break
         if isinstance(rung, wire.Stop):
@@ -38,18 +39,20 @@ async def end(record: Record, exchange: Exchange) -> None:
     await record.gone.wait()
 
 
-async def _end_local(record: Record, exchange: Exchange) -> None:
+async def _end_local(record: Record, exchange: Exchange, reason: ExitReason | None) -> None:
     for force in (False, True):
-        tell_local(record, exchange, force)
+        tell_local(record, exchange, force, reason)
         if await record.goes_within(POLITE_S):
             return
 
 
-def tell_local(record: Record, exchange: Exchange, force: bool) -> None:
+def tell_local(
+    record: Record, exchange: Exchange, force: bool, reason: ExitReason | None = None
+) -> None:
     """Tell a local cell to end, or, with ``force``, to give its handler up as well."""
     cell = exchange.cells.get(record.incarnation)
     peer = exchange.peers.get(record.address.endpoint)
     if cell is not None:
-        cell.stop(force)
+        cell.stop(force, reason)
     elif peer is not None:
-        exchange.say(peer, wire.Stop(record.incarnation, force))
+        exchange.say(peer, wire.Stop(record.incarnation, force, reason))

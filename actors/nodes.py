@@ -16,7 +16,6 @@ Invariants
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable
 from signal import SIGKILL
 from typing import Any
@@ -24,104 +23,101 @@ from typing import Any
 import msgspec
 import trio
 
+from actors.fates import Fates
 from actors.guardians import Guardians
-from actors.places import Places, State
+from actors.ladder import tell_local
+from actors.places import State
 from actors.record import Happened, Record
+from actors.roll import Roll
 from runtime import envelope as wire
-from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
+from runtime.address import Address
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
 from runtime.host import Body, Host
 from runtime.orders import Exited
 from runtime.pair import Peer
-from runtime.registrar import Refusal, Row, Spec
+from runtime.registrar import Refusal
 
 ZYGOTE_S = 0.02
 """How long a death waits for the word on how it came."""
 LAST_WORD_S = 1.0
 _WORD = re.compile(r"\w")  # the ruler under a group's traceback has none
-ENDED_KEPT = 10_000
 
 
 class Nodes:
     """Every node of one system. ``tasks`` must outlive all of them."""
 
     def __init__(self, exchange: Exchange, host: Host, tasks: trio.Nursery) -> None:
-        self.places = Places()
-        self.records: dict[str, Record] = {}  # the present or last incarnation of each place
+        self.roll = Roll(exchange.address, host.endpoint)
+        self.places = self.roll.places
+        self.records = self.roll.records
         self.listeners: list[Callable[[Happened], None]] = []
         self.guardians = Guardians(exchange, self.places, self.records, self._judged, host.look)
+        self.fates = Fates(exchange, self.roll.known, tasks)
+        self.on_end: Callable[[Record], None] = _nothing
         self._exchange = exchange
         self._host = host
         self._tasks = tasks
-        self.planned_end: Callable[[Record], None] = _nothing
-        self._incarnation = CONTROLLER_INCARNATION
-        self._by_incarnation: dict[int, Record] = {}
-        self._by_endpoint: dict[str, Record] = {}
-        self._ended_ones: deque[Record] = deque()
-        self._counters: dict[str, int] = {}
         control = exchange.control
         control[wire.Hello] = self._hello
         control[wire.Started] = self._started
         control[wire.StartFailed] = self._start_failed
         control[wire.Exiting] = self._exiting
+        control[wire.Snapshot] = self._snapshot
         control[wire.Watch] = self._watch
         control[wire.Unwatch] = self._unwatch
         control[wire.Verdict] = lambda peer, verdict, _: self._judged(verdict)
 
     # -- starting
 
-    def next_name(self, stem: str) -> str:
-        while True:
-            number = self._counters[stem] = self._counters.get(stem, 0) + 1
-            if f"{stem}-{number}" not in self.places:
-                return f"{stem}-{number}"
-
-    def reserve(self, name: str, spec: Spec, args: bytes) -> Record:
-        self._incarnation += 1
-        endpoint = (
-            self._endpoint_of(name.partition("/")[0])
-            if spec.local
-            else self._host.endpoint(self._incarnation)
-        )
-        address = Address(self._exchange.address.system, name, self._incarnation, endpoint)
-        record = Record(address, spec, args)
-        self.records[name] = record
-        self._by_incarnation[record.incarnation] = record
-        if not spec.local:
-            self._by_endpoint[endpoint] = record
-        record.sequence = self.places.add(name, spec.parent, record.incarnation).number
-        return record
-
-    def _endpoint_of(self, name: str) -> str:
-        if name == CONTROLLER:
-            return self._exchange.address.endpoint
-        return self.records[name].address.endpoint
-
     async def bring_up(self, record: Record) -> Refusal | None:
-        """The node has started, or why not."""
+        """The node, or the local cell once more, has started, or why not."""
         spec = record.spec
         with trio.move_on_after(spec.start_s) as patience:
-            try:
-                body = await self._host.start(record.address, spec)
-            except ValueError as misuse:
-                return Refusal(kind="misuse", message=str(misuse))
-            except Exception as failure:
-                return Refusal(kind="spawn", message=str(failure))
-            record.body = body
-            self._tasks.start_soon(self._await_end, record, body)
-            # Connected by the time it says hello.
-            self._exchange.ready(self._exchange.peer(record.address.endpoint))
+            if spec.local:
+                self._order_cell(record)
+            else:
+                try:
+                    body = await self._host.start(record.address, spec)
+                except ValueError as misuse:
+                    return Refusal(kind="misuse", message=str(misuse))
+                except Exception as failure:
+                    return Refusal(kind="spawn", message=str(failure))
+                record.body = body
+                self._tasks.start_soon(self._await_end, record, body)
+                # Connected by the time it says hello.
+                self._exchange.ready(self._exchange.peer(record.address.endpoint))
             await record.settled.wait()
+        if record.gone.is_set():  # the word on how it came may be a moment later
+            with trio.move_on_after(LAST_WORD_S):
+                await record.ended.wait()
         if patience.cancelled_caught:
             why = f"node {record.name} did not start within {spec.start_s:g} s"
             return Refusal(kind="spawn", message=why)
+        if record.gone.is_set() and not record.failure:
+            last = next((line for line in reversed(_output(record)) if _WORD.search(line)), "")
+            reason = record.known_reason
+            record.failure = f"it ended before it was up: {reason}{': ' * bool(last)}{last}"
         if record.failure:
             return Refusal(kind="spawn", message=record.failure)
         return None
 
+    def _order_cell(self, record: Record) -> None:
+        """Have the process of a local cell run it again."""
+        run = wire.Run(record.address, record.before, len(record.kept))
+        self._exchange.say(self._exchange.peer(record.address.endpoint), run, record.kept)
+
     async def undo(self, record: Record) -> None:
         """Nothing is left of a start that failed."""
+        await self._put_down(record, ExitReason(kind="unknown"))
+        self.forget(record)
+
+    async def scrap(self, record: Record, why: str) -> None:
+        """Nothing is left of a restart that failed but the place."""
+        failed = ExitReason(kind="crashed", error="SpawnError", message=why)
+        await self._put_down(record, failed)
+
+    async def _put_down(self, record: Record, reason: ExitReason) -> None:
         record.planned = True
         if not record.settled.is_set():
             record.failure = "its start was given up"
@@ -130,28 +126,20 @@ class Nodes:
             record.signal(SIGKILL)
             await record.gone.wait()
         else:
-            self._ended(record, ExitReason(kind="unknown"))
-        self.forget(record)
+            if record.spec.local:
+                tell_local(record, self._exchange, force=True)
+            self._ended(record, reason)
+        record.planned = False
 
     def forget(self, record: Record) -> None:
-        if self.records.get(record.name) is record:
-            del self.records[record.name]
-            if record.name in self.places and not self.places.children(record.name):
-                self.places.removed(record.name)
-            if record.started:
-                self._tell_listeners("removed", record, trio.current_time())
+        """Its name and place are free."""
+        if self.roll.strike(record) and record.started:
+            self._tell_listeners("removed", record, trio.current_time())
 
     # -- what nodes say
 
-    def _present(self, endpoint: str) -> Record | None:
-        """The node that listens there, if it holds a place and is not known to be dead."""
-        record = self._by_endpoint.get(endpoint)
-        if record is None or record.gone.is_set() or self.records.get(record.name) is not record:
-            return None
-        return record
-
     def _hello(self, peer: Peer, hello: wire.Hello, _: Any) -> None:
-        record = self._present(hello.address.endpoint)
+        record = self.roll.present(hello.address.endpoint)
         if record is None or record.address != hello.address or record.planned:
             self._exchange.strays["uninvited"] += 1
             return
@@ -161,38 +149,72 @@ class Nodes:
         spec = record.spec
         welcome = wire.Welcome(
             spec.entry,
-            len(record.args),
+            len(record.args) + len(record.kept),
             self.guardians.address_of(self.places.guardian(record.name)),
             record.sequence,
             self.guardians.beat_s,
             spec.mailbox_messages,
             spec.mailbox_bytes,
+            kept=len(record.kept),
+            parent=self.roll.address_of(spec.parent),
+            snapshot_every_s=spec.snapshot_every_s,
         )
-        self._exchange.say(peer, welcome, record.args)
+        self._exchange.say(peer, welcome, record.args + record.kept)
 
-    def _started(self, peer: Peer, started: wire.Started, _: Any) -> None:
-        record = self._present(peer.endpoint)
-        if record is None or record.settled.is_set():
-            return
+    def _started(self, peer: Peer, said: wire.Started, _: Any) -> None:
+        record = self._speaker(peer, said.incarnation)
+        if record is not None and not record.settled.is_set():
+            self.started(record)
+
+    def started(self, record: Record) -> None:
+        """It is up: its guardian listens, and who had lost it comes back."""
         record.started = True
+        record.up_at = trio.current_time()
+        if self.places.place(record.name).incarnation == record.incarnation:
+            self.guardians.assign(self.places.guardian(record.name), record)
+        else:
+            for change in self.places.revived(record.name, record.incarnation):
+                self.guardians.change(change)
         record.settled.set()
-        self.guardians.assign(self.places.guardian(record.name), record)
-        self._tell_listeners("started", record, trio.current_time())
+        self._tell_listeners("started", record, record.up_at)
 
     def _start_failed(self, peer: Peer, failed: wire.StartFailed, _: Any) -> None:
-        record = self._by_endpoint.get(peer.endpoint)
+        record = self._speaker(peer, failed.incarnation)
         if record is not None and not record.settled.is_set():
             record.failure = f"{failed.type_name}: {failed.message}"
             record.settled.set()
 
+    def _speaker(self, peer: Peer, incarnation: int) -> Record | None:
+        """Who says something of itself: a node, or a local cell of its process."""
+        if not incarnation:
+            return self.roll.present(peer.endpoint)
+        record = self.roll.incarnation(incarnation)
+        if record is None or record.address.endpoint != peer.endpoint:
+            self._exchange.strays["word for another"] += 1
+            return None
+        return record if self.roll.holds(record) and not record.gone.is_set() else None
+
+    def _snapshot(self, peer: Peer, snapshot: wire.Snapshot, payload: memoryview) -> None:
+        record = self.roll.incarnation(snapshot.incarnation)
+        if record is None or record.address.endpoint != peer.endpoint:
+            self._exchange.strays["word for another"] += 1
+        else:
+            record.kept = bytes(payload)
+
+    def keep(self, who: Address, kept: bytes) -> None:
+        """Keep a snapshot of that incarnation."""
+        record = self.roll.incarnation(who.incarnation)
+        if record is not None:
+            record.kept = kept
+
     def _exiting(self, peer: Peer, exiting: wire.Exiting, _: Any) -> None:
-        record = self._by_endpoint.get(peer.endpoint)
+        record = self.roll.at(peer.endpoint)
         if record is not None:
             record.said = exiting.reason
             record.spoke.set()
 
     def _watch(self, peer: Peer, watch: wire.Watch, _: Any) -> None:
-        record = self._by_endpoint.get(watch.endpoint)
+        record = self.roll.at(watch.endpoint)
         if record is None or record.gone.is_set():
             reason = record.reason if record is not None else None
             down = wire.Down(watch.endpoint, reason or ExitReason(kind="unknown"))
@@ -203,12 +225,12 @@ class Nodes:
             self._exchange.say(peer, wire.Verdict(watch.endpoint, record.verdict))
 
     def _unwatch(self, peer: Peer, unwatch: wire.Unwatch, _: Any) -> None:
-        record = self._by_endpoint.get(unwatch.endpoint)
+        record = self.roll.at(unwatch.endpoint)
         if record is not None:
             record.watchers.pop(peer, None)
 
     def _judged(self, verdict: wire.Verdict) -> None:
-        record = self._present(verdict.endpoint)
+        record = self.roll.present(verdict.endpoint)
         if record is None or record.verdict == verdict.kind:
             return
         was, record.verdict = record.verdict, verdict.kind
@@ -217,6 +239,7 @@ class Nodes:
         self._exchange.verdict(verdict.endpoint, unreachable)
         for watcher in record.watchers:
             self._exchange.say(watcher, verdict)
+        self.fates.judged(verdict)
         now = trio.current_time()
         self.guardians.stand_in(record)
         if verdict.kind == "ok":
@@ -228,7 +251,7 @@ class Nodes:
 
     def hear_exit(self, exited: Exited) -> None:
         """The host's word on how it came."""
-        record = self._by_incarnation.get(exited.incarnation)
+        record = self.roll.incarnation(exited.incarnation)
         if record is None:
             return
         if record.said is None and record.body is not None and record.body.left:
@@ -262,21 +285,13 @@ class Nodes:
         self._gone(record, reason)
         record.reason = reason
         record.ended.set()
-        self._remember(record)
-        for local in [] if record.spec.local else list(self.records.values()):
-            if local.spec.local and local.address.endpoint == record.address.endpoint:
+        self.roll.remember(record)
+        if not record.spec.local:
+            for local in self.roll.locals_of(record):
                 self._ended(local, reason)
-        if record.started and not record.planned and reason.planned:
-            self.planned_end(record)
-
-    def _remember(self, record: Record) -> None:
-        """Keep the certificates of the last `ENDED_KEPT` that ended."""
-        self._ended_ones.append(record)
-        if len(self._ended_ones) > ENDED_KEPT:
-            oldest = self._ended_ones.popleft()
-            if self.records.get(oldest.name) is not oldest:
-                self._by_incarnation.pop(oldest.incarnation, None)
-                self._by_endpoint.pop(oldest.address.endpoint, None)
+        self.fates.ended(record, reason)
+        if record.started:
+            self.on_end(record)
 
     def _gone(self, record: Record, reason: ExitReason) -> None:
         """It is certainly dead: everybody is told, whatever may still be learned of it."""
@@ -284,8 +299,6 @@ class Nodes:
             return
         record.gone.set()
         if not record.settled.is_set():
-            last = next((line for line in reversed(_output(record)) if _WORD.search(line)), "")
-            record.failure = f"it ended before it was up: {reason}{': ' * bool(last)}{last}"
             record.settled.set()
         changes = self.places.died(record.name, record.incarnation)
         if not record.spec.local:  # else its process lives on, and closes its pairs itself
@@ -294,41 +307,18 @@ class Nodes:
             for watcher in record.watchers:
                 self._exchange.say(watcher, down)
             record.watchers.clear()
+            self.fates.forget(record.address.endpoint)
         for change in changes:
             self.guardians.change(change)
         self.guardians.release(record)
         if record.started:
             self._tell_listeners("died", record, trio.current_time())
 
-    # -- looking
-
-    def known(self, who: Address) -> Record | None:
-        """The record of that incarnation, or of whoever holds the name."""
-        if who.system != self._exchange.address.system:
-            return None
-        if who.incarnation:
-            return self._by_incarnation.get(who.incarnation)
-        return self.records.get(who.name)
-
     def local_ended(self, who: Address, reason: ExitReason) -> None:
         """A local cell is no more."""
-        record = self._by_incarnation.get(who.incarnation)
+        record = self.roll.incarnation(who.incarnation)
         if record is not None:
             self._ended(record, reason)
-
-    def row(self, name: str) -> Row:
-        """One node, as `System.tree` shows it."""
-        record = self.records[name]
-        place = self.places.place(name)
-        return Row(
-            name,
-            place.parent,
-            self.places.guardian(name),
-            record.incarnation,
-            record.pid,
-            place.state.value,
-            record.address.endpoint,
-        )
 
     def _tell_listeners(self, what: str, record: Record, at: float) -> None:
         for listener in self.listeners:

@@ -83,6 +83,11 @@ class Places:
         self._children: dict[str, dict[str, None]] = {CONTROLLER: {}}
         self._number = 0
 
+    @property
+    def number(self) -> int:
+        """That of the last change."""
+        return self._number
+
     def add(self, name: str, parent: str, incarnation: int) -> Change:
         """Give ``name`` a place, alive, and return who is its guardian.
 

@@ -37,6 +37,7 @@ class Record:
         "address",
         "args",
         "backoff",
+        "before",
         "body",
         "budget",
         "ended",
@@ -79,6 +80,7 @@ class Record:
         self.ended = trio.Event()
         self.verdict = "ok"
         self.kept = b""  # its last snapshot, or that of the life before
+        self.before = 0  # the incarnation of the life before
         self.restarts = 0
         self.backoff: Backoff | None = None
         self.budget: Intensity | None = None  # for its children
@@ -89,6 +91,7 @@ class Record:
     def inherit(self, before: Record) -> None:
         """Take over what outlives an incarnation."""
         self.kept = before.kept
+        self.before = before.incarnation
         self.restarts = before.restarts + 1
         self.backoff = before.backoff
         self.orphan_budget = before.orphan_budget

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from actors import requests
 from runtime import calls
-from runtime.address import Address
+from runtime.address import FOLLOW, Address
 from runtime.context import speaker
 from runtime.exits import ExitReason
 from runtime.signature import signature_of
@@ -25,7 +25,10 @@ R = TypeVar("R")
 
 
 class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
-    """One incarnation of a name; equal to another ref of the same incarnation."""
+    """One incarnation of a name; equal to another ref of the same incarnation.
+
+    Of the incarnation 0: whoever holds the name now, see `following`.
+    """
 
     async def ask(
         self,
@@ -81,11 +84,20 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
         """The message is on its way.
 
         Raises:
-            MailboxFullError: there is no credit; nothing was sent.
+            MailboxFullError: there is no credit, or it is a following ref whose name this process
+                has not yet looked up; nothing was sent.
             ActorDeadError, UnreachableError, TypeError, ValueError: as for `tell`.
         """
         signature = signature_of(handler)
         calls.tell_nowait(speaker(), self, signature, signature.bind(args, kwargs))
+
+    def following(self) -> Self:
+        """A ref to whoever holds the name at the time of each call.
+
+        Between two lives, and for a name that nobody ever held, asks and tells raise
+        `ActorDeadError`. Nothing is sent again to the next holder.
+        """
+        return type(self)(self.system, self.name, FOLLOW, "")
 
     async def stop(self) -> ExitReason:
         """It and all placed under it have ended and are forgotten; this is how it ended.

@@ -60,7 +60,7 @@ class Regrowth:
     async def ended(self, record: Record) -> None:
         """All is done that an end which nobody ordered entails."""
         nodes = self._nodes
-        if not nodes.holds(record):
+        if not nodes.roll.holds(record):
             return
         reason = record.known_reason
         self._lanes.pop(record.incarnation, None)
@@ -70,7 +70,7 @@ class Regrowth:
             await self._stopping.stop_unnamed_under(record.name)
         if not self._waits(record):
             return
-        if not lives_again(record.spec.restart, reason) or not nodes.has_host(record):
+        if not lives_again(record.spec.restart, reason) or not nodes.roll.has_host(record):
             if reason.planned:
                 nodes.forget(record)
             return
@@ -85,12 +85,18 @@ class Regrowth:
 
     async def again(self, record: Record) -> str:
         """Its next incarnation is up: an empty text; or why not."""
-        record = self._nodes.renew(record)
-        refusal = await self._nodes.bring_up(record)
-        if refusal is None:
-            return ""
-        await self._nodes.scrap(record, refusal.message)
-        return refusal.message
+        record = self._nodes.roll.renew(record)
+        why = "its restart was given up"
+        try:
+            refusal = await self._nodes.bring_up(record)
+            if refusal is None:
+                return ""
+            why = refusal.message
+        finally:
+            if not record.started:
+                with trio.CancelScope(shield=True):
+                    await self._nodes.scrap(record, why)
+        return why
 
     # -- one child
 
@@ -111,7 +117,7 @@ class Regrowth:
         if not budget.spend(now):
             await self._exhaust(record, budget)
             return False
-        self._nodes.mark(record.name, State.RESTARTING)
+        self._nodes.roll.mark(record.name, State.RESTARTING)
         if record.backoff is None:
             record.backoff = Backoff()
         lived_s = now - record.up_at if record.started else 0.0
@@ -120,7 +126,7 @@ class Regrowth:
 
     def _waits(self, record: Record) -> bool:
         """Whether its place is still its own, and nobody wants it to stay dead."""
-        return self._nodes.holds(record) and not record.planned
+        return self._nodes.roll.holds(record) and not record.planned
 
     # -- a group
 
@@ -138,7 +144,7 @@ class Regrowth:
             failed = None
             for name in todo.start:
                 child = nodes.records.get(name)
-                if child is None or not child.gone.is_set() or not nodes.has_host(child):
+                if child is None or not child.gone.is_set() or not nodes.roll.has_host(child):
                     continue  # removed meanwhile, or started by somebody else
                 if await self.again(child):
                     failed = nodes.records.get(name)
@@ -155,7 +161,7 @@ class Regrowth:
             await self._stopping.stop(record)
             return
         await self._stopping.halt(record)
-        self._nodes.mark(name, State.RESTARTING)
+        self._nodes.roll.mark(name, State.RESTARTING)
 
     # -- budgets
 
@@ -186,7 +192,7 @@ class Regrowth:
         supervisor = self._supervisor(record)
         last = f"{record.name} ended last: {record.known_reason}"
         if supervisor is None or self._adopted(record):
-            self._nodes.mark(record.name, State.GIVEN_UP)
+            self._nodes.roll.mark(record.name, State.GIVEN_UP)
             log.warning("%s given up: more than %s; %s", record.name, budget, last)
             return
         if supervisor.exhausted:

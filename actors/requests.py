@@ -18,9 +18,9 @@ from actors.child_spec import ChildOptions, check, spec_of
 from runtime import calls
 from runtime.address import Address
 from runtime.behaviour import Behaviour, handlers_of
+from runtime.constructor import constructor_of
 from runtime.errors import ActorError, SpawnError
 from runtime.exits import ExitReason
-from runtime.life import constructor_of
 from runtime.local_cells import Recipe
 from runtime.registrar import Answer, Registrar, Row, Spec, registrar_of
 from runtime.service import Service
@@ -37,7 +37,7 @@ async def _ask(cell: Service, handler: Callable[..., Any], *args: Any) -> Any:
         return answer
     if answer.refusal is not None:
         raise answer.refusal.error()
-    return answer.address or answer.reason
+    return answer
 
 
 async def spawn(
@@ -60,15 +60,16 @@ async def spawn(
         token=f"{cell.address.incarnation}-{cell.exchange.next_id()}",
     )
     try:
-        address: Address = await _ask(cell, Registrar.spawn_child, spec, encoded)
+        answer = await _ask(cell, Registrar.spawn_child, spec, encoded)
     except trio.Cancelled:
         # The answer may be on its way: then nobody would own the child.
         with suppress(ActorError, trio.ClosedResourceError):
             registrar = registrar_of(cell.exchange)
             calls.tell_nowait(cell, registrar, signature_of(Registrar.abandon), (spec.token,))
         raise
+    address: Address = answer.address
     if local:
-        await _run_here(cell, behaviour, encoded, address, spec)
+        await _run_here(cell, behaviour, encoded, address, spec, answer.kept)
     return address
 
 
@@ -122,7 +123,12 @@ def entry_of(behaviour: type[Behaviour], local: bool = False) -> str:
 
 
 async def _run_here(
-    cell: Service, behaviour: type[Behaviour], args: bytes, address: Address, spec: Spec
+    cell: Service,
+    behaviour: type[Behaviour],
+    args: bytes,
+    address: Address,
+    spec: Spec,
+    kept: bytes,
 ) -> None:
     """Run a local child; its end is told to the controller."""
     cells = cell.exchange.local_cells
@@ -130,10 +136,15 @@ async def _run_here(
     if address.incarnation in cells:
         return  # it lived here already, and still does
     recipe = Recipe(
-        behaviour, args, spec.snapshot_every_s, spec.mailbox_messages, spec.mailbox_bytes
+        behaviour,
+        args,
+        cell.address,
+        spec.snapshot_every_s,
+        spec.mailbox_messages,
+        spec.mailbox_bytes,
     )
     try:
-        await cells.run(recipe, address)
+        await cells.run(recipe, address, kept)
     except (Exception, SystemExit) as failure:
         error, text = type(failure).__name__, str(failure)
         crash = ExitReason(kind="crashed", error=error, message=text)
@@ -144,31 +155,36 @@ async def _run_here(
 
 async def look_up(cell: Service, name: str) -> Address:
     """The ref of whoever holds the name now."""
-    address: Address = await _ask(cell, Registrar.look_up, name)
+    answer = await _ask(cell, Registrar.look_up, name)
+    address: Address = answer.address
     return address
 
 
 async def stop(cell: Service, who: Address) -> ExitReason:
     """See `actors.ActorRef.stop`."""
-    reason: ExitReason = await _ask(cell, Registrar.stop_tree, who)
+    answer = await _ask(cell, Registrar.stop_tree, who)
+    reason: ExitReason = answer.reason
     return reason
 
 
 async def kill(cell: Service, who: Address) -> ExitReason:
     """See `actors.ActorRef.kill`."""
-    reason: ExitReason = await _ask(cell, Registrar.kill_one, who)
+    answer = await _ask(cell, Registrar.kill_one, who)
+    reason: ExitReason = answer.reason
     return reason
 
 
 async def restart(cell: Service, who: Address) -> Address:
     """See `actors.ActorRef.restart`."""
-    address: Address = await _ask(cell, Registrar.restart_one, who)
+    answer = await _ask(cell, Registrar.restart_one, who)
+    address: Address = answer.address
     return address
 
 
 async def wait(cell: Service, who: Address) -> ExitReason:
     """See `actors.ActorRef.wait`."""
-    reason: ExitReason = await _ask(cell, Registrar.wait_for, who)
+    answer = await _ask(cell, Registrar.wait_for, who)
+    reason: ExitReason = answer.reason
     return reason
 
 

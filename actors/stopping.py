@@ -27,7 +27,7 @@ class Stopping:
 
     async def stop(self, record: Record) -> None:
         """It and all under it have ended and are forgotten, unless its place has another holder."""
-        if self._nodes.holds(record):
+        if self._nodes.roll.holds(record):
             await self.halt(record)
             self._nodes.forget(record)
 

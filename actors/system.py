@@ -14,104 +14,50 @@ Invariants
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
+from typing import Any
 
 import trio
 
-from actors import requests
+from actors.child_spec import check
 from actors.controller import Controller
+from actors.facade import Facade
 from actors.nodes import Nodes
 from actors.record import Happened
-from actors.ref import ActorRef, ref_to
-from actors.requests import Restart
+from actors.regrowth import Regrowth
+from actors.stopping import Stopping
 from runtime import context
-from runtime.address import CONTROLLER
-from runtime.behaviour import handlers_of
+from runtime.behaviour import Strategy, handlers_of
 from runtime.cell import Cell
 from runtime.exchange import Exchange
 from runtime.host import Host
+from runtime.local_cells import LocalCells
 from runtime.process_host import open_process_host
-from runtime.registrar import Row
 
-if TYPE_CHECKING:
-    from actors.actor import Actor
-
-Ts = TypeVarTuple("Ts")
-A = TypeVar("A", bound="Actor")
 OpenHost = Callable[[], AbstractAsyncContextManager[Host]]
 END_S = 4.0
 """What is not stopped by then is killed, so that the whole takes no more than 5 s."""
 
 
-class System:
+class System(Facade):
     """A running system, as its program sees it."""
 
     def __init__(self, controller: Controller, cell: Cell, host: Host) -> None:
+        super().__init__(cell)
         self.nodes = controller.nodes
         self.host = host
-        self.cell = cell
 
     @property
     def exchange(self) -> Exchange:
         """The messages of this process."""
         return self.cell.exchange
-
-    async def spawn(
-        self,
-        actor: Callable[[*Ts], A],
-        /,
-        *args: *Ts,
-        name: str | None = None,
-        restart: Restart = "temporary",
-        local: bool = False,
-        start_s: float = 30.0,
-    ) -> ActorRef[A]:
-        """The actor runs, in a process of its own, as a child of the controller.
-
-        ``functools.partial`` carries keyword arguments. ``local``: a cell of this process.
-
-        Raises:
-            SpawnError: it did not come up: its constructor or ``on_start`` raised, its module
-                cannot be imported, the name is taken, ``start_s`` seconds were not enough.
-            TypeError: a signature or an argument cannot travel.
-            ValueError: not a name; or its class cannot be imported in another process.
-
-        Cancellation: nothing of it is left.
-        """
-        address = await requests.spawn(
-            self.cell,
-            actor,
-            args,
-            parent=CONTROLLER,
-            name=name,
-            restart=restart,
-            local=local,
-            start_s=start_s,
-        )
-        return ref_to(address)
-
-    @overload
-    async def lookup(self, name: str) -> ActorRef[Any]: ...
-    @overload
-    async def lookup(self, name: str, actor: type[A]) -> ActorRef[A]: ...
-    async def lookup(self, name: str, actor: type[A] | None = None) -> ActorRef[Any]:
-        """A ref to whoever holds the name now.
-
-        Raises:
-            LookupError: nobody ever did, or it was removed.
-            ActorDeadError: it is not alive now.
-        """
-        return ref_to(await requests.look_up(self.cell, name))
-
-    async def tree(self) -> list[Row]:
-        """Every place, parents before children, in order of creation; the dead too."""
-        return await requests.rows(self.cell)
 
     @contextmanager
     def listen(self, heard: Callable[[Happened], None]) -> Any:
@@ -127,6 +73,8 @@ def open_system(
     *,
     signals: bool = True,
     output: Callable[[str, str], None] | None = None,
+    strategy: Strategy = "one_for_one",
+    intensity: tuple[int, float] = (5, 10.0),
 ) -> Opening:
     """``async with open_system() as system:`` runs a system for the length of the block.
 
@@ -134,8 +82,14 @@ def open_system(
         signals: SIGTERM and SIGHUP cancel the body and then end the process by that signal.
             False leaves them alone.
         output: called with (name, line) for what nodes print; None: to stderr as ``NAME| line``.
+        strategy, intensity: how the controller supervises its own children; over its budget of
+            (restarts, seconds) it gives a child up, and says so.
+
+    Raises:
+        ValueError: a strategy or an intensity that makes no sense.
     """
-    return Opening(lambda: open_process_host(output or _to_stderr), signals)
+    check({"strategy": strategy, "intensity": intensity})
+    return Opening(lambda: open_process_host(output or _to_stderr), signals, strategy, intensity)
 
 
 def _to_stderr(name: str, line: str) -> None:
@@ -145,9 +99,17 @@ def _to_stderr(name: str, line: str) -> None:
 class Opening:
     """The block of a system. A nursery inside a generator would wrap the body's exception."""
 
-    def __init__(self, open_host: OpenHost, signals: bool) -> None:
+    def __init__(
+        self,
+        open_host: OpenHost,
+        signals: bool,
+        strategy: Strategy = "one_for_one",
+        intensity: tuple[int, float] = (5, 10.0),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._open_host = open_host
         self._signals = signals
+        self._regrow = partial(Regrowth, strategy=strategy, intensity=intensity, chance=chance)
         self._signal = 0
 
     async def __aenter__(self) -> System:
@@ -219,7 +181,7 @@ class Opening:
         try:
             with self._runtime:
                 async with (
-                    _open_runtime(self._open_host, self._end) as self._system,
+                    _open_runtime(self._open_host, self._regrow, self._end) as self._system,
                     trio.open_nursery() as nursery,
                 ):
                     if self._signals:
@@ -253,12 +215,16 @@ def _single(raised: BaseException) -> BaseException:
 
 
 @asynccontextmanager
-async def _open_runtime(open_host: OpenHost, end: trio.CancelScope) -> AsyncIterator[System]:
+async def _open_runtime(
+    open_host: OpenHost, regrow: Callable[[Nodes, Stopping], Regrowth], end: trio.CancelScope
+) -> AsyncIterator[System]:
     """The host, the exchange and the controller, in this order."""
     async with open_host() as host, trio.open_nursery() as nursery:
         exchange = host.exchange(secrets.token_hex(8))
         nodes = Nodes(exchange, host, nursery)
-        controller = Controller(nodes)
+        stopping = Stopping(nodes, exchange)
+        controller = Controller(nodes, stopping, regrow(nodes, stopping))
+        LocalCells(exchange)
         cell = Cell(exchange, exchange.address, handlers_of(Controller))
         await nursery.start(exchange.run)
         async with host.open(nodes.hear_exit):

@@ -28,6 +28,7 @@ from runtime.errors import (
 )
 from runtime.exchange import Slot
 from runtime.exits import ExitReason
+from runtime.following import NotLookedUp, follow, holder
 from runtime.inplace import handle_here
 from runtime.pair import Inbound, Outbound, dead, unreachable
 
@@ -48,9 +49,12 @@ def open_pair(source: Service, target: Address) -> Outbound:
 
     Raises:
         ActorDeadError: the target's process is known to be dead.
+        NotLookedUp: the target is whoever holds the name, and that is not known here.
         ValueError: the target's endpoint is none.
     """
     exchange = source.exchange
+    if not target.incarnation:
+        target = holder(exchange, target)
     if target.system != exchange.address.system:
         raise ActorDeadError(f"{target} is of another system")
     outbound = source.outbounds.get(target.incarnation)
@@ -92,7 +96,12 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     """Call a handler and return its result. See `actors.ActorRef.ask`."""
     outbound = source.outbounds.get(target.incarnation)
     if outbound is None or target.system != outbound.target.system:
-        outbound = open_pair(source, target)
+        try:
+            outbound = open_pair(source, target)
+        except NotLookedUp:
+            outbound = None
+        if outbound is None:
+            return await follow(ask, ask, source, target, signature, args)
     peer = outbound.peer
     exchange = source.exchange
     if peer.verdict or peer.dead is not None or outbound.closed is not None or exchange.closed:
@@ -207,8 +216,15 @@ async def tell(
     source: Service, target: Address, signature: Signature, args: tuple[Any, ...]
 ) -> None:
     """Send a message; wait only for credit. See `actors.ActorRef.tell`."""
-    waiting = _send(source, target, signature, args)
+    waiting: _Waiting | NotLookedUp | None
+    try:
+        waiting = _send(source, target, signature, args)
+    except NotLookedUp as unknown:
+        waiting = unknown
     if waiting is not None:
+        if isinstance(waiting, NotLookedUp):
+            await follow(tell, ask, source, target, signature, args)
+            return
         outbound, payload, positions, buffers, weight = waiting
         await _credit(outbound, weight)
         _post(outbound, signature, payload, positions, buffers)
@@ -231,7 +247,11 @@ def tell_nowait(
     source: Service, target: Address, signature: Signature, args: tuple[Any, ...]
 ) -> None:
     """Send a message now or raise `MailboxFullError`."""
-    if _send(source, target, signature, args) is not None:
+    try:
+        waiting = _send(source, target, signature, args)
+    except NotLookedUp as unknown:
+        raise unknown.full() from None
+    if waiting is not None:
         raise MailboxFullError(
             f"no credit from {source.address.name} to {target.name} for {signature.name}"
         )

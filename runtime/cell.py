@@ -103,6 +103,7 @@ class Cell(Service):
         exchange.cells.pop(self.address.incarnation, None)
         if self.ending is None:
             self.ending = ExitReason(kind="shutdown")
+        exchange.vigil.leave(self)
         while self.mailbox:
             inbound, part = self.mailbox.popleft()
             exchange.fail(inbound, part, "dead", f"{self.address} has ended")

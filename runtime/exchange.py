@@ -31,6 +31,7 @@ from runtime.outbox import IDLE_S
 from runtime.pair import Inbound, Outbound, Peer
 from runtime.reading import Reader, Reading, Seat
 from runtime.settling import Settling
+from runtime.vigil import Vigil
 
 if TYPE_CHECKING:
     from runtime.address import Address
@@ -106,6 +107,8 @@ class Exchange(Settling):
         self.local_cells: LocalCells | None = None
         self.closed = False
         self.controller = self.peer(controller) if controller else self.here
+        self.vigil = Vigil(self)
+        self.holders: dict[str, Address] = {}  # of names that are followed
         self.reading: Reading = (
             Reader(transport, self.drain, self.flush)
             if simple
@@ -147,6 +150,13 @@ class Exchange(Settling):
         """A number for a pair or an ask, never given twice."""
         self._last_id += 1
         return self._last_id
+
+    def say(self, peer: Peer, envelope: wire.Envelope, payload: bytes = b"") -> None:
+        """Send a control envelope, if need be to this process itself."""
+        if peer is self.here:
+            _control(self, peer, envelope, memoryview(payload))
+        else:
+            super().say(peer, envelope, payload)
 
     # -- receiving
 

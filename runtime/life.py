@@ -20,17 +20,19 @@ import msgspec
 import trio
 
 from runtime import envelope as wire
+from runtime import snapshot
 from runtime.address import Address
 from runtime.behaviour import Behaviour, handlers_of
 from runtime.call import Call, current
 from runtime.cell import Cell
+from runtime.constructor import construct
 from runtime.errors import WireError
 from runtime.evidence import Look
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason, fit
 from runtime.guard import Guard
+from runtime.local_cells import LocalCells
 from runtime.pair import Peer
-from runtime.signature import Parameters
 from runtime.status_page import StatusPage
 
 WELCOME_S = 30.0
@@ -79,10 +81,12 @@ class Node:
         control[wire.Down] = lambda peer, down, _: self.exchange.down(down.endpoint, down.reason)
         control[wire.Verdict] = self._verdict
         self.exchange.linked = self._watch
+        LocalCells(self.exchange)
         self.guard = Guard(self.exchange, self._report, look)
         self._welcomed = trio.Event()
         self._life: tuple[wire.Welcome, bytes] | None = None
         self._stopping = trio.Event()
+        self._stop_reason = ExitReason(kind="shutdown")
         self._cell: Cell | None = None
 
     def stop(self) -> None:
@@ -103,7 +107,9 @@ class Node:
 
     async def _run_actor(self) -> ExitReason:
         assert self._life is not None
-        welcome, args = self._life
+        welcome, payload = self._life
+        args = payload[: len(payload) - welcome.kept]
+        kept = payload[len(args) :]
         say = self.exchange.say
         controller = self.exchange.controller
         try:
@@ -116,11 +122,14 @@ class Node:
                 mailbox_bytes=welcome.mailbox_bytes,
                 page=self._frame.page,
             )
+            cell.parent = welcome.parent
             self._frame.settle(cell)
             current.set(Call(cell, None, None))
             actor = actor_class.__new__(actor_class)
             construct(actor, args)
-            reason = await cell.run(actor, self._up)
+            if kept:
+                snapshot.restore(actor, kept, self.exchange.monotonic, self.exchange.boot_id)
+            reason = await cell.run(actor, self._up, welcome.snapshot_every_s)
         except (Exception, SystemExit) as failure:
             text = "".join(traceback.format_exception(failure))
             said = wire.StartFailed(type(failure).__name__, fit(str(failure)), fit(text))
@@ -128,7 +137,7 @@ class Node:
             self._frame.print(text)
             return ExitReason(kind="crashed", error=said.type_name, message=said.message)
         if reason.kind == "crashed":
-            self._frame.print(reason.traceback)
+            self._frame.print(reason.traceback or str(reason))
         say(controller, wire.Exiting(reason))
         self._frame.leave()
         return reason
@@ -151,8 +160,10 @@ class Node:
         if stop.incarnation:
             cell = self.exchange.cells.get(stop.incarnation)
             if cell is not None:
-                cell.stop(stop.force)
+                cell.stop(stop.force, stop.reason)
             return
+        if stop.reason is not None and not self._stopping.is_set():
+            self._stop_reason = stop.reason
         self._stopping.set()
 
     def _verdict(self, peer: Peer, verdict: wire.Verdict, _: Any) -> None:
@@ -172,7 +183,7 @@ class Node:
         await self._stopping.wait()
         if self._cell is None:
             return
-        self._cell.end(ExitReason(kind="shutdown"))
+        self._cell.end(self._stop_reason)
         await trio.sleep(GRACE_S)
         self._cell.interrupt()
 
@@ -190,31 +201,3 @@ def resolve_behaviour(entry: str) -> type[Behaviour]:
     if not (isinstance(found, type) and issubclass(found, Behaviour)):
         raise WireError(f"{entry!r} is no actor")
     return found
-
-
-def construct(actor: Behaviour, args: bytes) -> None:
-    """Call the constructor with arguments from the wire.
-
-    Raises:
-        WireError: they do not fit it.
-        Exception: whatever it raises.
-    """
-    parameters = constructor_of(type(actor))
-    if parameters is None:
-        return
-    parameters.run(actor, *parameters.decode(args, (), ()))
-
-
-_constructors: dict[type[Behaviour], Parameters | None] = {}
-
-
-def constructor_of(behaviour: type[Behaviour]) -> Parameters | None:
-    """What a class's constructor takes; None if it has none of its own.
-
-    Raises:
-        TypeError: one of its parameters cannot travel.
-    """
-    if behaviour not in _constructors:
-        own = behaviour.__init__ is not object.__init__
-        _constructors[behaviour] = Parameters(behaviour.__init__) if own else None
-    return _constructors[behaviour]

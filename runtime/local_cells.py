@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
@@ -22,9 +22,9 @@ from runtime import calls, snapshot
 from runtime import envelope as wire
 from runtime.behaviour import Behaviour, handlers_of
 from runtime.cell import Cell
+from runtime.constructor import construct
 from runtime.errors import ActorDeadError
 from runtime.exits import ExitReason, fit
-from runtime.life import construct
 from runtime.registrar import Registrar, registrar_of
 from runtime.signature import signature_of
 
@@ -39,6 +39,7 @@ class Recipe(msgspec.Struct, frozen=True):
 
     behaviour: type[Behaviour]
     args: bytes
+    parent: Any  # its Address
     snapshot_every_s: float = 1.0
     mailbox_messages: int = 8192
     mailbox_bytes: int = 32 * 1024 * 1024
@@ -72,6 +73,7 @@ class LocalCells:
             mailbox_messages=recipe.mailbox_messages,
             mailbox_bytes=recipe.mailbox_bytes,
         )
+        child.parent = recipe.parent
         settled = trio.Event()
         failures: list[BaseException] = []
 

@@ -25,9 +25,9 @@ from runtime import calls
 from runtime.address import Address
 from runtime.behaviour import Behaviour, handlers_of
 from runtime.cell import Cell
+from runtime.constructor import constructor_of
 from runtime.exchange import Exchange
 from runtime.guard import Guard
-from runtime.life import constructor_of
 from runtime.memory import MemoryNetwork
 from runtime.signature import signature_of
 

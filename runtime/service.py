@@ -76,7 +76,9 @@ class Service(Seat):
         "mailbox_messages",
         "nursery",
         "outbounds",
+        "own",
         "page",
+        "parent",
         "scope",
         "serving",
         "taken",
@@ -103,6 +105,8 @@ class Service(Seat):
         self.mailbox: deque[tuple[Inbound, Part]] = deque()
         self.inbounds: list[Inbound] = []
         self.outbounds: dict[int, Outbound] = {}
+        self.own: Inbound | None = None  # of hooks, see runtime.hooks
+        self.parent: Address | None = None
         self.scope: trio.CancelScope | None = None
         self.in_flight: Call | None = None
         self.apart: dict[tuple[Inbound, int], trio.CancelScope] = {}
@@ -239,6 +243,8 @@ class Service(Seat):
             weight = weigh(part) if buffers else message.size
             self._bytes -= weight
             signature = handlers.get(message.handler)
+            if signature is None and inbound is self.own:
+                signature = message  # a hook is both
             if signature is None:
                 why = f"{self.address.name} has no handler {message.handler[:100]!r}"
                 exchange.fail(inbound, part, "wire", why)
@@ -373,9 +379,9 @@ class Service(Seat):
             self.ending = reason
             self.exchange.reading.wake(self)
 
-    def stop(self, force: bool) -> None:
-        """End as a supervisor's stop does; with ``force``, as a kill."""
-        self.end(ExitReason(kind="killed" if force else "shutdown"))
+    def stop(self, force: bool, reason: ExitReason | None = None) -> None:
+        """End for ``reason``, else as a supervisor's stop does; with ``force``, as a kill."""
+        self.end(reason or ExitReason(kind="killed" if force else "shutdown"))
         if force:
             self.interrupt()
 

@@ -24,7 +24,7 @@ from actors.record import Happened, Record
 from actors.ref import ActorRef, ref_to
 from actors.system import System, open_system
 from runtime.address import CONTROLLER
-from runtime.errors import RemoteError, SpawnError, WireError
+from runtime.errors import SpawnError, WireError
 from shell.commands import CONTROLLER as ROOT
 from shell.options import Options
 from shell.tree import NodeState, Place, UnknownVerb
@@ -65,21 +65,21 @@ class Forest:
         name = str(id)
         if name not in self._nodes.places:
             raise KeyError(id)
-        row = self._nodes.row(name)
+        row = self._nodes.roll.row(name)
         return Place(id, _id(row.parent), row.pid, NodeState(row.state), _id(row.guardian))
 
     def endpoint(self, id: int) -> str:
-        return self._nodes.row(str(id)).endpoint
+        return self._nodes.roll.row(str(id)).endpoint
 
     async def create(self, id: int, parent: int) -> int:
         name = str(id)
         try:
             with trio.move_on_after(self._start_s):
-                if parent == ROOT:
-                    await self._system.spawn(ComputeNode, name=name, start_s=self._start_s)
-                else:
-                    await self._create_under(self._ref(parent), name)
-                return self._nodes.row(name).pid
+                under = None if parent == ROOT else self._ref(parent)
+                await self._system.spawn(
+                    ComputeNode, name=name, start_s=self._start_s, parent=under
+                )
+                return self._nodes.roll.row(name).pid
         except BaseException:
             await self._leave_nothing(name)
             raise
@@ -93,14 +93,6 @@ class Forest:
             if record is not None:
                 await ref_to(record.address).kill()
                 await ref_to(record.address).stop()
-
-    async def _create_under(self, parent: ActorRef[ComputeNode], name: str) -> None:
-        try:
-            await parent.ask(ComputeNode.create, name, self._start_s)
-        except RemoteError as error:
-            if error.type_name == "SpawnError":
-                raise SpawnError(error.message) from error
-            raise
 
     async def execute(self, id: int, verb: str, arguments: Sequence[str]) -> object:
         handler = VERBS.get(verb)

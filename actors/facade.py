@@ -1,0 +1,81 @@
+"""What a system looks like from anywhere in it: to its program, and to its actors.
+
+`Actor.system` is one on behalf of the actor; the program's own, `actors.System`, can do more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack, overload
+
+from actors import requests
+from actors.child_spec import ChildOptions
+from actors.ref import ActorRef, ref_to
+from runtime.address import CONTROLLER
+from runtime.registrar import Row
+from runtime.service import Service
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+
+Ts = TypeVarTuple("Ts")
+A = TypeVar("A", bound="Actor")
+
+
+class Facade:
+    """A system, as ``cell`` sees it."""
+
+    def __init__(self, cell: Service) -> None:
+        self.cell = cell
+
+    async def spawn(
+        self,
+        actor: Callable[[*Ts], A],
+        /,
+        *args: *Ts,
+        parent: ActorRef[Any] | None = None,
+        **options: Unpack[ChildOptions],
+    ) -> ActorRef[A]:
+        """The actor runs, in a process of its own, under ``parent`` or the controller.
+
+        Keywords are those of a child spec (`ChildOptions`); ``functools.partial`` carries keyword
+        arguments. A name that a child of the same parent holds: if that lives, with the same class
+        and arguments, this is its ref; else it is stopped, and this one takes its place.
+
+        Raises:
+            SpawnError: it did not come up: its constructor or ``on_start`` raised, its module
+                cannot be imported, the name is taken, ``start_s`` seconds were not enough.
+            ActorDeadError: the parent is not alive.
+            TypeError: a signature or an argument cannot travel.
+            ValueError: an option makes no sense; its class cannot be imported in another
+                process; or it is to be ``local`` in another process than this one.
+
+        Cancellation: nothing of it is left.
+        """
+        exchange = self.cell.exchange
+        place = exchange.controller if parent is None else exchange.peer(parent.endpoint)
+        if options.get("local") and place is not exchange.here:
+            raise ValueError(
+                f"local=True: a child of {CONTROLLER if parent is None else parent.name} cannot "
+                f"run in the process of {self.cell.address.name}; use the actor's own spawn"
+            )
+        name = CONTROLLER if parent is None else parent.name
+        address = await requests.spawn(self.cell, actor, args, parent=name, options=options)
+        return ref_to(address)
+
+    @overload
+    async def lookup(self, name: str) -> ActorRef[Any]: ...
+    @overload
+    async def lookup(self, name: str, actor: type[A]) -> ActorRef[A]: ...
+    async def lookup(self, name: str, actor: type[A] | None = None) -> ActorRef[Any]:
+        """A ref to whoever holds the name now.
+
+        Raises:
+            LookupError: nobody ever did, or it was removed.
+            ActorDeadError: it is not alive now.
+        """
+        return ref_to(await requests.look_up(self.cell, name))
+
+    async def tree(self) -> list[Row]:
+        """Every place, parents before children, in order of creation; the dead too."""
+        return await requests.rows(self.cell)
