@@ -58,6 +58,8 @@ class Guardians:
         return self._exchange.address if name == CONTROLLER else self._records[name].address
 
     def assign(self, guardian: str, record: Record) -> None:
+        if record.spec.local:
+            return  # it beats with its process, or not at all
         if guardian == CONTROLLER:
             self.guard.guard(record.sequence, record.address, record.pid)
             return
@@ -67,7 +69,7 @@ class Guardians:
     def change(self, change: Change) -> None:
         """Tell the child, its new guardian and the one before."""
         record = self._records[change.child]
-        if record.incarnation != change.incarnation or not record.started:
+        if record.incarnation != change.incarnation or not record.started or record.spec.local:
             return
         record.sequence = change.number
         unguard = wire.Unguard(change.number, change.incarnation)
@@ -92,7 +94,7 @@ class Guardians:
     def release(self, record: Record) -> None:
         """Nobody listens to it any more: it is dead."""
         self.guard.unguard(LAST, record.incarnation)
-        if record.name not in self._places:
+        if record.name not in self._places or record.spec.local:
             return
         guardian = self._places.guardian(record.name)
         if guardian != CONTROLLER and self._places.lives(guardian):
