@@ -20,8 +20,9 @@ import trio
 
 from runtime import envelope as wire
 from runtime.call import Call, current
+from runtime.crash import sort_out
 from runtime.exits import ExitReason
-from runtime.service import Service, sort_out
+from runtime.service import Service
 
 if TYPE_CHECKING:
     from runtime.behaviour import Behaviour

@@ -32,12 +32,14 @@ import trio
 from runtime import envelope as wire
 from runtime.call import Call, current
 from runtime.codec import Part, weigh
+from runtime.crash import crash_reason, sort_out
 from runtime.credit import Fate
 from runtime.errors import WireError
-from runtime.exits import ExitReason, fit
+from runtime.exits import ExitReason
 from runtime.reading import Seat
 from runtime.reentrant import let_reentrant_in, take_apart
 from runtime.signature import MISFIT
+from runtime.source import produce
 
 if TYPE_CHECKING:
     from runtime.address import Address
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from runtime.exchange import Exchange
     from runtime.pair import Inbound, Outbound
     from runtime.signature import Signature
+    from runtime.source import Source
     from runtime.status_page import StatusPage
 
 MAILBOX_MESSAGES = 8192
@@ -77,6 +80,7 @@ class Service(Seat):
         "page",
         "scope",
         "serving",
+        "sources",
         "taken",
     )
 
@@ -104,6 +108,7 @@ class Service(Seat):
         self.scope: trio.CancelScope | None = None
         self.in_flight: Call | None = None
         self.apart: dict[tuple[Inbound, int], trio.CancelScope] = {}
+        self.sources: dict[tuple[Inbound, int], Source] = {}  # of the streams that run
         self.nursery: trio.Nursery | None = None
         self.ending: ExitReason | None = None
         self.serving = False  # parked at an empty mailbox, or about to be
@@ -168,6 +173,9 @@ class Service(Seat):
 
     def cancel(self, inbound: Inbound, id: int) -> None:
         """Nobody waits for that ask any more: unqueue it, or cancel its handler."""
+        source = self.sources.get((inbound, id))
+        if source is not None:
+            source.call.left = True
         call = self.in_flight
         if call is not None and call.inbound is inbound and call.id == id:
             assert call.scope is not None
@@ -243,6 +251,9 @@ class Service(Seat):
                 take_apart(self, signature, inbound, part)
                 continue
             asked = type(message) is wire.Ask
+            if signature.streams and not asked:
+                exchange.settle(inbound, Fate.REJECTED, part)
+                continue
             if asked and message.deadline and self.too_late(signature, inbound, part):
                 continue
             try:
@@ -264,7 +275,11 @@ class Service(Seat):
             else:
                 call.suspended()
             try:
-                result = await signature.run(self.actor, *args)
+                if signature.streams:
+                    await produce(call, signature, args)
+                    result = None
+                else:
+                    result = await signature.run(self.actor, *args)
                 exchange.running = None
                 if asked:
                     exchange.reply(inbound, part, *signature.encode_result(result))
@@ -272,7 +287,7 @@ class Service(Seat):
                     exchange.handled(inbound, weight)
             except BaseException as raised:
                 exchange.running = None
-                self.raised(inbound, part, raised)
+                self.raised(call, part, raised)
             finally:
                 self.handler = ""
                 call.done = True
@@ -311,26 +326,24 @@ class Service(Seat):
         self.exchange.fail(inbound, part, "late", why, Fate.EXPIRED)
         return True
 
-    def raised(self, inbound: Inbound, part: Part, raised: BaseException) -> None:
-        """Tell the asker; what nobody asked for ends the cell."""
-        fail = self.exchange.fail
+    def raised(self, call: Call, part: Part, raised: BaseException) -> None:
+        """Tell the asker; what nobody asked for, or waits for any more, ends the cell."""
+        fail, inbound = self.exchange.fail, call.inbound
+        asked = type(part[0]) is wire.Ask
         cancelled, rest = sort_out(raised)
         if rest is None:
-            asked = part[0] if type(part[0]) is wire.Ask else None
-            late = (
-                asked is not None
-                and asked.deadline
-                and (self.trio_deadline(asked.deadline) <= trio.current_time())
-            )
+            deadline = part[0].deadline if asked else 0.0
+            late = deadline and self.trio_deadline(deadline) <= trio.current_time()
             kind = "late" if late else "cancelled"
             fail(inbound, part, kind, "the handler was cancelled", Fate.FAILED)
             raise raised
+        asked = asked and not call.left
         name, why = type(rest).__name__, str(rest)
-        if cancelled is not None and type(part[0]) is wire.Ask:
+        if cancelled is not None and asked:
             text = "".join(traceback.format_exception(rest))
             fail(inbound, part, "raised", why, Fate.FAILED, type_name=name, traceback=text)
             raise cancelled
-        if isinstance(raised, Exception) and type(part[0]) is wire.Ask:
+        if isinstance(raised, Exception) and asked:
             if isinstance(raised, WireError):
                 fail(inbound, part, "wire", why)
                 return
@@ -370,22 +383,5 @@ class Service(Seat):
         """End now, for this."""
         if self.ending is not None and self.ending.kind == "crashed":
             return
-        while isinstance(crash, BaseExceptionGroup) and len(crash.exceptions) == 1:
-            crash = crash.exceptions[0]
-        self.ending = ExitReason(
-            kind="crashed",
-            error=type(crash).__name__,
-            message=fit(str(crash)),
-            traceback=fit("".join(traceback.format_exception(crash))),
-            handler=self.handler,
-            handler_age_s=time.monotonic() - self.handler_since if self.handler else 0.0,
-        )
-
-
-def sort_out(raised: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """What is cancellation in an exception, and what is not."""
-    if isinstance(raised, trio.Cancelled):
-        return raised, None
-    if isinstance(raised, BaseExceptionGroup):
-        return raised.split(trio.Cancelled)
-    return None, raised
+        age_s = time.monotonic() - self.handler_since if self.handler else 0.0
+        self.ending = crash_reason(crash, self.handler, age_s)
