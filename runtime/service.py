@@ -334,8 +334,10 @@ class Service(Seat):
         if rest is None:
             deadline = part[0].deadline if asked else 0.0
             late = deadline and self.trio_deadline(deadline) <= trio.current_time()
-            kind = "late" if late else "cancelled"
-            fail(inbound, part, kind, "the handler was cancelled", Fate.FAILED)
+            kind, why = "late" if late else "cancelled", "the handler was cancelled"
+            if self.ending is not None:
+                kind, why = "dead", f"{self.address} has ended: {self.ending}"
+            fail(inbound, part, kind, why, Fate.FAILED)
             raise raised
         asked = asked and not call.left
         name, why = type(rest).__name__, str(rest)
