@@ -372,7 +372,7 @@ async def test_a_cancelled_wait_for_an_item_loses_none(
     place: str, autojump_clock: MockClock
 ) -> None:
     async with open_scene(place) as scene:
-        got = []
+        got: list[object] = []
         async with stream(scene.source, scene.target, Spring.ticks, 50, 1.0) as items:
             while len(got) < 50:
                 with trio.move_on_after(0.3):
