@@ -1,4 +1,4 @@
-"""A ref: a value that names one actor, and the three things to do with it.
+"""A ref: a value that names one actor, and what to do with it.
 
 It can be sent, stored and compared, and holds no socket: asks go through the exchange of the
 process in which they are made, on behalf of the actor whose handler makes them.
@@ -6,7 +6,8 @@ process in which they are made, on behalf of the actor whose handler makes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
 
 from actors import requests
@@ -15,6 +16,7 @@ from runtime.address import FOLLOW, Address
 from runtime.context import speaker
 from runtime.exits import ExitReason
 from runtime.signature import signature_of
+from runtime.stream import Stream
 
 if TYPE_CHECKING:
     from actors.actor import Actor
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 A_co = TypeVar("A_co", bound="Actor", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
@@ -98,6 +101,33 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
         `ActorDeadError`. Nothing is sent again to the next holder.
         """
         return type(self)(self.system, self.name, FOLLOW, "")
+
+    def stream(
+        self,
+        handler: Callable[Concatenate[A_co, P], AsyncIterator[T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> AbstractAsyncContextManager[AsyncIterator[T]]:
+        """The items of an async generator, as they are yielded.
+
+            async with ref.stream(Counter.numbers, 10) as numbers:
+                async for number in numbers: ...
+
+        At most 1,024 items and 4 MiB are on their way; then the generator waits. It occupies its
+        actor until it ends, unless it is reentrant. Leaving the block cancels it, and waits for
+        nobody; so does the death of whoever iterates. A deadline in force when the block is
+        entered is the generator's. A wait for an item that is cancelled loses none.
+
+        Raises:
+            TypeError, ValueError: as for `ask`, here; nothing was sent.
+            ActorDeadError, UnreachableError, MailboxFullError: on entering, or in the place of an
+                item, after those that had come.
+            RemoteError: in the place of an item: the generator raised; the actor goes on.
+            WireError: an argument does not fit the handler, or an item its annotation.
+        """
+        signature = signature_of(handler)
+        return Stream(speaker(), self, signature, signature.bind(args, kwargs))
 
     async def stop(self) -> ExitReason:
         """It and all placed under it have ended and are forgotten; this is how it ended.

@@ -30,6 +30,7 @@ class Call(msgspec.Struct, eq=False):
     task: Any = None  # the one that runs the handler
     scope: trio.CancelScope | None = None
     done: bool = False
+    left: bool = False  # it is a stream, and its consumer has left
     lent: tuple[str, ...] | None = None  # the chain, once it was asked for
 
     @property

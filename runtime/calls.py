@@ -26,11 +26,11 @@ from runtime.errors import (
     RemoteError,
     WireError,
 )
-from runtime.exchange import Slot
 from runtime.exits import ExitReason
 from runtime.following import NotLookedUp, follow, holder
 from runtime.inplace import handle_here
 from runtime.pair import Inbound, Outbound, dead, unreachable
+from runtime.slot import Slot
 
 if TYPE_CHECKING:
     from runtime.address import Address
@@ -94,6 +94,8 @@ def open_pair(source: Service, target: Address) -> Outbound:
 
 async def ask(source: Service, target: Address, signature: Signature, args: tuple[Any, ...]) -> Any:
     """Call a handler and return its result. See `actors.ActorRef.ask`."""
+    if signature.streams:
+        raise TypeError(f"{signature.qualified} is a stream: use stream()")
     outbound = source.outbounds.get(target.incarnation)
     if outbound is None or target.system != outbound.target.system:
         try:
@@ -117,15 +119,10 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     if outbound.waiters or not outbound.window.has_room(weight):
         payload = bytes(body[start:])
         del body[start:]
-        await _credit(outbound, weight)
+        await wait_for_credit(outbound, weight)
         peer.batch.body += payload
     outbound.window.spend(weight)
-    if deadline == math.inf:
-        due = 0.0
-    else:
-        due = deadline - exchange.clock_offset
-        if not exchange.transport.same_host or due <= 0.0:
-            due = min(trio.current_time() - deadline, -1e-6)
+    due = 0.0 if deadline == math.inf else due_at(exchange, deadline)
     call = current.get()
     chain = () if call is None else call.chain
     id = exchange.next_id()
@@ -138,6 +135,7 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
             cell is not None
             and own is not None
             and not own.reentrant
+            and not own.streams
             and target.name not in chain
             and deadline > trio.current_time()
         ):
@@ -145,7 +143,7 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     slot = Slot(outbound)
     exchange.pending[id] = slot
     if outbound.local is not None:
-        _deliver_here(outbound.local, part)
+        deliver_here(outbound.local, part)
     else:
         envelope: tuple[Any, ...]
         if buffers:
@@ -167,7 +165,7 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     finally:
         if exchange.pending.pop(id, None) is not None:
             peer.pending -= 1
-            _cancel(exchange, outbound, id)
+            outbound.cancel(id)
         if slot.weight:
             outbound.window.reply_bytes -= slot.weight
             outbound.wake()
@@ -177,18 +175,21 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     if type(answer) is wire.Fail and answer.kind == "late" and deadline < math.inf:
         # The receiver saw our deadline pass a moment before we do: it is ours to be raised.
         await trio.sleep_until(deadline)
-    raise _error(outbound, answer)  # type: ignore[arg-type]
+    raise error_of(outbound, answer)  # type: ignore[arg-type]
 
 
-def _cancel(exchange: Exchange, outbound: Outbound, id: int) -> None:
-    if outbound.local is not None:
-        if outbound.local.cell is not None:
-            outbound.local.cell.cancel(outbound.local, id)
-    elif outbound.closed is None:
-        exchange.post(outbound.peer, wire.Cancel(outbound.number, id))
+def due_at(exchange: Exchange, deadline: float) -> float:
+    """An instant on trio's clock, as it travels."""
+    if deadline == math.inf:
+        return 0.0
+    due = deadline - exchange.clock_offset
+    if not exchange.transport.same_host or due <= 0.0:
+        due = min(trio.current_time() - deadline, -1e-6)
+    return due
 
 
-def _error(outbound: Outbound, answer: wire.Fail | None) -> Exception:
+def error_of(outbound: Outbound, answer: wire.Fail | None) -> Exception:
+    """What an asker is told who was answered with this, or (None) was not answered."""
     if answer is None:
         if outbound.source.exchange.closed:
             return trio.ClosedResourceError("the system has ended")
@@ -226,7 +227,7 @@ async def tell(
             await follow(tell, ask, source, target, signature, args)
             return
         outbound, payload, positions, buffers, weight = waiting
-        await _credit(outbound, weight)
+        await wait_for_credit(outbound, weight)
         _post(outbound, signature, payload, positions, buffers)
         return
     await _breathe(source.exchange)
@@ -264,6 +265,8 @@ def _send(
     source: Service, target: Address, signature: Signature, args: tuple[Any, ...]
 ) -> _Waiting | None:
     """Send a tell, or return it encoded when there is no credit."""
+    if signature.streams:
+        raise TypeError(f"{signature.qualified} is a stream: use stream()")
     outbound = source.outbounds.get(target.incarnation)
     if outbound is None or target.system != outbound.target.system:
         outbound = open_pair(source, target)
@@ -290,7 +293,7 @@ def _send(
     outbound.window.spend(weight)
     if outbound.local is not None:
         message = wire.Tell(outbound.number, signature.name, size, tuple(positions))
-        _deliver_here(outbound.local, _part(message, body, start, buffers))
+        deliver_here(outbound.local, _part(message, body, start, buffers))
     else:
         # What Outbox.post does, but for the age of the batch: a flood of tells fills it fast.
         if buffers:
@@ -321,7 +324,7 @@ def _post(
     start = len(body)
     body += payload
     if outbound.local is not None:
-        _deliver_here(outbound.local, _part(message, body, start, buffers))
+        deliver_here(outbound.local, _part(message, body, start, buffers))
     else:
         outbound.peer.batch.add_buffers(buffers)
         outbound.source.exchange.post(outbound.peer, message)
@@ -334,12 +337,18 @@ def _part(message: Any, body: bytearray, start: int, buffers: Sequence[Buffer]) 
     return message, payload, [memoryview(buffer) for buffer in buffers]
 
 
-def _deliver_here(inbound: Inbound, part: Part) -> None:
+def deliver_here(inbound: Inbound, part: Part) -> None:
+    """Put a message into the mailbox of a cell of this process."""
     if inbound.cell is not None:  # else it has ended, and its pairs were closed with it
         inbound.cell.deliver(inbound, part)
 
 
-async def _credit(outbound: Outbound, weight: int) -> None:
+async def wait_for_credit(outbound: Outbound, weight: int) -> None:
+    """Return when a message may leave; the caller spends the credit at once.
+
+    Raises:
+        MailboxFullError: inside a handler, after `CREDIT_WAIT_S`.
+    """
     call = current.get()
     inside = call is not None and call.inside
     with trio.move_on_after(CREDIT_WAIT_S if inside else math.inf):

@@ -21,9 +21,10 @@ import trio
 
 from runtime import envelope as wire
 from runtime.call import Call, current
+from runtime.crash import sort_out
 from runtime.exits import ExitReason
 from runtime.keeping import Keeping
-from runtime.service import Service, sort_out
+from runtime.service import Service
 from runtime.snapshot import keeps
 
 if TYPE_CHECKING:

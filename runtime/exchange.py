@@ -9,8 +9,8 @@ Invariants
 ----------
 * Routing is total: no input raises. What is no envelope, or names a pair, an ask or a cell
   that is not here, is counted in ``strays`` and dropped.
-* Every ask in ``pending`` ends in a reply, a failure, its peer's death or verdict, or its
-  caller's cancellation; whichever comes first removes it.
+* Every ask in ``pending`` and every stream in ``streams`` ends in a reply, a failure, its peer's
+  death or verdict, or its caller's cancellation; whichever comes first removes it.
 * When `run` ends, every wait for an answer or for credit ends with `trio.ClosedResourceError`.
 * A peer that is known to be dead is never connected again: its endpoint is not reused.
 """
@@ -26,11 +26,13 @@ import trio
 from runtime import envelope as wire
 from runtime.codec import Buffer, decode
 from runtime.errors import WireError
+from runtime.item_routing import item_came, more_granted, stream_ended, streams_of
 from runtime.leader import Leader
 from runtime.outbox import IDLE_S
 from runtime.pair import Inbound, Outbound, Peer
 from runtime.reading import Reader, Reading, Seat
 from runtime.settling import Settling
+from runtime.slot import Slot
 from runtime.vigil import Vigil
 
 if TYPE_CHECKING:
@@ -38,27 +40,13 @@ if TYPE_CHECKING:
     from runtime.exits import ExitReason
     from runtime.local_cells import LocalCells
     from runtime.service import Service
+    from runtime.stream import Stream
     from runtime.transport import Transport
 
 DEAD_LETTERS = 1000
 HOLD_S = 0.02
 
 Control = Callable[[Peer, Any, memoryview], None]
-
-
-class Slot(Seat):
-    """An ask that waits for its answer."""
-
-    __slots__ = ("answer", "buffers", "outbound", "payload", "weight")
-    asks = True
-
-    def __init__(self, outbound: Outbound) -> None:
-        super().__init__()
-        self.outbound = outbound
-        self.answer: wire.Reply | wire.Fail | None = None  # None: ask the pair what happened
-        self.payload: Buffer = b""
-        self.weight = 0
-        self.buffers: Sequence[Buffer] = ()
 
 
 class DeadLetter:
@@ -94,6 +82,7 @@ class Exchange(Settling):
         self.clock_offset = clock_offset
         self.cells: dict[int, Service] = {}
         self.pending: dict[int, Slot] = {}
+        self.streams: dict[int, Stream[Any]] = {}
         self.outbounds: dict[int, Outbound] = {}
         self.control: dict[type, Control] = {}
         self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
@@ -102,7 +91,7 @@ class Exchange(Settling):
         self.breathed_at = 0.0
         self.hold_until = 0.0  # no handler starts before this instant
         self._callers: dict[int, Peer] = {}  # by incarnation
-        self._last_id = 0
+        self.last_id = 0
         self.nursery: trio.Nursery | None = None  # for local cells
         self.local_cells: LocalCells | None = None
         self.closed = False
@@ -138,6 +127,8 @@ class Exchange(Settling):
         for slot in list(self.pending.values()):
             self.reading.wake(slot)
         self.pending.clear()
+        for id in list(self.streams):
+            stream_ended(self, id, None)
         for outbound in list(self.outbounds.values()):
             outbound.wake_all()
 
@@ -147,9 +138,9 @@ class Exchange(Settling):
         return trio.current_time() - self.clock_offset
 
     def next_id(self) -> int:
-        """A number for a pair or an ask, never given twice."""
-        self._last_id += 1
-        return self._last_id
+        """A number for a pair, an ask or a stream, never given twice."""
+        self.last_id += 1
+        return self.last_id
 
     def say(self, peer: Peer, envelope: wire.Envelope, payload: bytes = b"") -> None:
         """Send a control envelope, if need be to this process itself."""
@@ -193,6 +184,8 @@ class Exchange(Settling):
                     inbound.cell.deliver(inbound, part)
             elif kind is wire.Reply or kind is wire.Fail:
                 self._answered(peer, part)
+            elif kind is wire.Item:
+                item_came(self, peer, part)
             else:
                 self._routine.get(kind, _control)(self, peer, envelope, part[1])
 
@@ -238,8 +231,7 @@ class Exchange(Settling):
     def _closed(self, peer: Peer, envelope: wire.Close, _: memoryview) -> None:
         inbound = peer.inbounds.pop(envelope.pair, None)
         if inbound is not None and inbound.cell is not None:
-            inbound.cell.inbounds.remove(inbound)
-            self.regrant(inbound.cell)
+            inbound.cell.orphan(inbound)
 
     def _refuse(self, inbound: Inbound, part: Any) -> None:
         """A message for a cell that is not here (any more)."""
@@ -260,7 +252,10 @@ class Exchange(Settling):
             outbound.wake()
         slot = self.pending.get(envelope.id)
         if slot is None or slot.outbound is not outbound:
-            return  # its caller was cancelled meanwhile
+            stream = self.streams.get(envelope.id)
+            if stream is not None and stream.outbound is outbound:
+                stream_ended(self, envelope.id, envelope)
+            return  # or its caller was cancelled meanwhile
         del self.pending[envelope.id]
         peer.pending -= 1
         slot.answer, slot.payload, slot.buffers = part
@@ -297,6 +292,7 @@ class Exchange(Settling):
         wire.Close: _closed,
         wire.Credit: _credited,
         wire.Cancel: _cancelled,
+        wire.More: more_granted,
         wire.Hello: _greeted,
     }
 
@@ -372,9 +368,11 @@ class Exchange(Settling):
             if slot.outbound is outbound:
                 del self.pending[id]
                 outbound.peer.pending -= 1
-                if outbound.closed is None:
-                    self.post(outbound.peer, wire.Cancel(outbound.number, id))
+                outbound.cancel(id)
                 self.reading.wake(slot)
+        for stream in streams_of(self, outbound):
+            outbound.cancel(stream.id)
+            stream_ended(self, stream.id, None)
 
     def _suspended(self) -> None:
         call = self.running

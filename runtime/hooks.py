@@ -35,6 +35,7 @@ class Hook:
     size = 0
     buffers = ()
     reentrant = False
+    streams = False
 
     def __init__(self, handler: str, args: tuple[Any, ...], key: int = 0) -> None:
         self.handler = handler

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from runtime import envelope as wire
 from runtime.codec import Batch
 from runtime.credit import Ledger, Window
 from runtime.errors import ActorDeadError, UnreachableError
@@ -117,6 +118,15 @@ class Outbound:
             seat.task = None
             self.waiters.remove(seat)
             self.wake()
+
+    def cancel(self, id: int) -> None:
+        """Tell the target that nobody waits for that ask any more."""
+        if self.closed is not None:
+            return
+        if self.local is None:
+            self.source.exchange.post(self.peer, wire.Cancel(self.number, id))
+        elif self.local.cell is not None:
+            self.local.cell.cancel(self.local, id)
 
     def wake(self) -> None:
         """Let the first in the line look again."""

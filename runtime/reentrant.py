@@ -19,6 +19,7 @@ from runtime import envelope as wire
 from runtime.call import Call, current
 from runtime.credit import Fate
 from runtime.errors import WireError
+from runtime.source import produce
 
 if TYPE_CHECKING:
     from runtime.codec import Part
@@ -46,6 +47,9 @@ def let_reentrant_in(cell: Service) -> None:
 def take_apart(cell: Service, signature: Signature, inbound: Inbound, part: Part) -> None:
     """Start a reentrant handler, or refuse its message."""
     message, payload, buffers = part
+    if signature.streams and type(message) is not wire.Ask:
+        cell.exchange.settle(inbound, Fate.REJECTED, part)
+        return
     try:
         args = signature.decode(payload, message.buffers, buffers)
     except WireError as misfit:
@@ -72,7 +76,11 @@ async def _handle(call: Call, signature: Signature, part: Part, args: tuple[Any,
     assert call.scope is not None
     with call.scope:
         try:
-            result = await signature.run(cell.actor, *args)
+            if signature.streams:
+                await produce(call, signature, args)
+                result = None
+            else:
+                result = await signature.run(cell.actor, *args)
             if cell.keeping is not None and cell.confirms:
                 await cell.keeping.confirm()
             if asked:
@@ -80,8 +88,8 @@ async def _handle(call: Call, signature: Signature, part: Part, args: tuple[Any,
             else:
                 cell.exchange.settle(call.inbound, Fate.HANDLED, part)
         except BaseException as raised:
-            cell.raised(call.inbound, part, raised)
+            cell.raised(call, part, raised)
         finally:
             call.done = True
             if asked:
-                del cell.apart[call.inbound, message.id]
+                cell.apart.pop((call.inbound, message.id), None)

@@ -1,4 +1,4 @@
-"""The service of a cell: its mailbox, and the task that takes the messages one at a time.
+"""The service of a cell: the task that takes the messages of its mailbox, one at a time.
 
 The service task awaits the handlers itself; a handler that does not suspend costs no scope, no
 task and no switch. One that suspends is given its deadline then, and is from then on in
@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections import deque
 from typing import TYPE_CHECKING
 
 import trio
@@ -32,182 +31,30 @@ import trio
 from runtime import envelope as wire
 from runtime.call import Call, current
 from runtime.codec import Part, weigh
+from runtime.crash import crash_reason, sort_out
 from runtime.credit import Fate
 from runtime.errors import WireError
-from runtime.exits import ExitReason, fit
-from runtime.reading import Seat
+from runtime.exits import ExitReason
+from runtime.mailbox import Mailbox
 from runtime.reentrant import let_reentrant_in, take_apart
 from runtime.signature import MISFIT
+from runtime.source import produce
 
 if TYPE_CHECKING:
-    from runtime.address import Address
-    from runtime.behaviour import Behaviour
-    from runtime.exchange import Exchange
-    from runtime.keeping import Keeping
-    from runtime.pair import Inbound, Outbound
+    from runtime.pair import Inbound
     from runtime.signature import Signature
-    from runtime.status_page import StatusPage
 
-MAILBOX_MESSAGES = 8192
-MAILBOX_BYTES = 32 * 1024 * 1024
 SLICE_S = 0.0002
 SLICES_BETWEEN_CHECKPOINTS = 4
 
 
-class Service(Seat):
+class Service(Mailbox):
     """A mailbox and what serves it. Without an actor it can only send."""
 
-    __slots__ = (
-        "_bytes",
-        "_reentrant",
-        "actor",
-        "address",
-        "apart",
-        "ending",
-        "exchange",
-        "handler",
-        "handler_since",
-        "handlers",
-        "in_flight",
-        "inbounds",
-        "keeping",
-        "mailbox",
-        "mailbox_bytes",
-        "mailbox_messages",
-        "nursery",
-        "outbounds",
-        "own",
-        "page",
-        "parent",
-        "scope",
-        "serving",
-        "taken",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        address: Address,
-        handlers: dict[str, Signature],
-        *,
-        mailbox_messages: int = MAILBOX_MESSAGES,
-        mailbox_bytes: int = MAILBOX_BYTES,
-        page: StatusPage | None = None,
-    ) -> None:
-        super().__init__()
-        self.exchange = exchange
-        self.address = address
-        self.handlers = handlers
-        self.mailbox_messages = mailbox_messages
-        self.mailbox_bytes = mailbox_bytes
-        self.page = page
-        self.actor: Behaviour | None = None
-        self.mailbox: deque[tuple[Inbound, Part]] = deque()
-        self.inbounds: list[Inbound] = []
-        self.outbounds: dict[int, Outbound] = {}
-        self.own: Inbound | None = None  # of hooks, see runtime.hooks
-        self.parent: Address | None = None
-        self.scope: trio.CancelScope | None = None
-        self.in_flight: Call | None = None
-        self.apart: dict[tuple[Inbound, int], trio.CancelScope] = {}
-        self.nursery: trio.Nursery | None = None
-        self.ending: ExitReason | None = None
-        self.serving = False  # parked at an empty mailbox, or about to be
-        self.taken: trio.Event | None = None  # an asker of this process runs a handler
-        self.keeping: Keeping | None = None
-        self._reentrant = any(each.reentrant for each in handlers.values())
-        self._bytes = 0
-        self.handler = ""
-        self.handler_since = 0.0
-
-    def trio_deadline(self, deadline: float) -> float:
-        """A deadline from the wire, on trio's clock."""
-        if deadline < 0:
-            return trio.current_time() - deadline
-        return deadline + self.exchange.clock_offset
-
-    # -- the mailbox
-
-    def deliver(self, inbound: Inbound, part: Part) -> None:
-        """Take a message in, or refuse it. Never waits, never raises."""
-        message, _, buffers = part
-        weight = weigh(part) if buffers else message.size
-        mailbox = self.mailbox
-        if self.ending is not None:
-            self.exchange.fail(inbound, part, "dead", f"{self.address} is ending")
-        elif mailbox and (
-            len(mailbox) >= self.mailbox_messages or self._bytes + weight > self.mailbox_bytes
-        ):
-            why = f"mailbox of {self.address.name} is full ({len(mailbox)})"
-            self.exchange.fail(inbound, part, "full", why)
-        elif type(message) is wire.Ask and message.chain and self.waits_for_itself(message):
-            cycle = " -> ".join((*message.chain, self.address.name))
-            self.exchange.fail(inbound, part, "cycle", f"ask cycle: {cycle}")
-        else:
-            mailbox.append((inbound, part))
-            self._bytes += weight
-            if self.busy and self._reentrant:
-                let_reentrant_in(self)
-            elif not self.ready and self.taken is None:
-                self.exchange.reading.wake(self)
-
-    @property
-    def busy(self) -> bool:
-        """Whether an ordinary handler is suspended."""
-        return self.in_flight is not None
-
-    def suspended(self, call: Call) -> None:
-        """An ordinary handler waits from now on: reentrant ones may start."""
-        self.in_flight = call
-        if self._reentrant and self.mailbox:
-            let_reentrant_in(self)
-
-    def unqueued(self, part: Part) -> None:
-        """A message has been taken out of the mailbox."""
-        self._bytes -= weigh(part)
-
-    def waits_for_itself(self, message: wire.Ask) -> bool:
-        """Whether this ask could never be served, for its asker keeps us busy."""
-        if self.address.name not in message.chain:
-            return False
-        signature = self.handlers.get(message.handler)
-        return signature is None or not signature.reentrant
-
-    def cancel(self, inbound: Inbound, id: int) -> None:
-        """Nobody waits for that ask any more: unqueue it, or cancel its handler."""
-        call = self.in_flight
-        if call is not None and call.inbound is inbound and call.id == id:
-            assert call.scope is not None
-            call.scope.cancel()
-            return
-        apart = self.apart.get((inbound, id))
-        if apart is not None:
-            apart.cancel()
-            return
-        for number, (its_inbound, part) in enumerate(self.mailbox):
-            message = part[0]
-            if its_inbound is inbound and type(message) is wire.Ask and message.id == id:
-                del self.mailbox[number]
-                self._bytes -= weigh(part)
-                self.exchange.settle(inbound, Fate.EXPIRED, part)
-                return
-
-    def orphan(self, inbound: Inbound) -> None:
-        """The sender is no more: its asks are cancelled, its tells are handled."""
-        self.inbounds.remove(inbound)
-        self.exchange.regrant(self)
-        asked = [
-            part[0].id
-            for its_inbound, part in self.mailbox
-            if its_inbound is inbound and type(part[0]) is wire.Ask
-        ]
-        asked += [id for its_inbound, id in self.apart if its_inbound is inbound]
-        if self.in_flight is not None and self.in_flight.inbound is inbound:
-            asked.append(self.in_flight.id)
-        for id in filter(None, asked):
-            self.cancel(inbound, id)
-
-    # -- the service task
+    def _let_reentrant_in(self) -> None:
+        let_reentrant_in(self)
 
     async def _serve(self) -> None:
         while self.ending is None:
@@ -253,6 +100,9 @@ class Service(Seat):
                 take_apart(self, signature, inbound, part)
                 continue
             asked = type(message) is wire.Ask
+            if signature.streams and not asked:
+                exchange.settle(inbound, Fate.REJECTED, part)
+                continue
             if asked and message.deadline and self.too_late(signature, inbound, part):
                 continue
             try:
@@ -274,7 +124,11 @@ class Service(Seat):
             else:
                 call.suspended()
             try:
-                result = await signature.run(self.actor, *args)
+                if signature.streams:
+                    await produce(call, signature, args)
+                    result = None
+                else:
+                    result = await signature.run(self.actor, *args)
                 exchange.running = None
                 if confirms:
                     assert self.keeping is not None
@@ -285,7 +139,7 @@ class Service(Seat):
                     exchange.handled(inbound, weight)
             except BaseException as raised:
                 exchange.running = None
-                self.raised(inbound, part, raised)
+                self.raised(call, part, raised)
             finally:
                 self.handler = ""
                 call.done = True
@@ -337,26 +191,26 @@ class Service(Seat):
         self.exchange.fail(inbound, part, "late", why, Fate.EXPIRED)
         return True
 
-    def raised(self, inbound: Inbound, part: Part, raised: BaseException) -> None:
-        """Tell the asker; what nobody asked for ends the cell."""
-        fail = self.exchange.fail
+    def raised(self, call: Call, part: Part, raised: BaseException) -> None:
+        """Tell the asker; what nobody asked for, or waits for any more, ends the cell."""
+        fail, inbound = self.exchange.fail, call.inbound
+        asked = type(part[0]) is wire.Ask
         cancelled, rest = sort_out(raised)
         if rest is None:
-            asked = part[0] if type(part[0]) is wire.Ask else None
-            late = (
-                asked is not None
-                and asked.deadline
-                and (self.trio_deadline(asked.deadline) <= trio.current_time())
-            )
-            kind = "late" if late else "cancelled"
-            fail(inbound, part, kind, "the handler was cancelled", Fate.FAILED)
+            deadline = part[0].deadline if asked else 0.0
+            late = deadline and self.trio_deadline(deadline) <= trio.current_time()
+            kind, why = "late" if late else "cancelled", "the handler was cancelled"
+            if self.ending is not None:
+                kind, why = "dead", f"{self.address} has ended: {self.ending}"
+            fail(inbound, part, kind, why, Fate.FAILED)
             raise raised
+        asked = asked and not call.left
         name, why = type(rest).__name__, str(rest)
-        if cancelled is not None and type(part[0]) is wire.Ask:
+        if cancelled is not None and asked:
             text = "".join(traceback.format_exception(rest))
             fail(inbound, part, "raised", why, Fate.FAILED, type_name=name, traceback=text)
             raise cancelled
-        if isinstance(raised, Exception) and type(part[0]) is wire.Ask:
+        if isinstance(raised, Exception) and asked:
             if isinstance(raised, WireError):
                 fail(inbound, part, "wire", why)
                 return
@@ -396,22 +250,5 @@ class Service(Seat):
         """End now, for this."""
         if self.ending is not None and self.ending.kind == "crashed":
             return
-        while isinstance(crash, BaseExceptionGroup) and len(crash.exceptions) == 1:
-            crash = crash.exceptions[0]
-        self.ending = ExitReason(
-            kind="crashed",
-            error=type(crash).__name__,
-            message=fit(str(crash)),
-            traceback=fit("".join(traceback.format_exception(crash))),
-            handler=self.handler,
-            handler_age_s=time.monotonic() - self.handler_since if self.handler else 0.0,
-        )
-
-
-def sort_out(raised: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """What is cancellation in an exception, and what is not."""
-    if isinstance(raised, trio.Cancelled):
-        return raised, None
-    if isinstance(raised, BaseExceptionGroup):
-        return raised.split(trio.Cancelled)
-    return None, raised
+        age_s = time.monotonic() - self.handler_since if self.handler else 0.0
+        self.ending = crash_reason(crash, self.handler, age_s)

@@ -24,7 +24,7 @@ from runtime.pair import Inbound, Peer
 
 if TYPE_CHECKING:
     from runtime.address import Address
-    from runtime.service import Service
+    from runtime.mailbox import Mailbox
     from runtime.transport import Transport
 
 REPORT_S = 0.1
@@ -96,7 +96,7 @@ class Settling(Outbox):
             if inbound.ledger.unreported:
                 self._report(inbound)
 
-    def regrant(self, cell: Service) -> None:
+    def regrant(self, cell: Mailbox) -> None:
         """Share a cell's mailbox among its senders."""
         messages, size = share(len(cell.inbounds), cell.mailbox_messages, cell.mailbox_bytes)
         for inbound in cell.inbounds:

@@ -30,13 +30,14 @@ from importlib.metadata import version
 import trio
 import zmq
 
-from tests import bench_calls, bench_local, bench_shell, bench_spawn
+from tests import bench_calls, bench_local, bench_shell, bench_spawn, bench_stream
 from tests.bench_row import Round, Row
 from tests.bench_table import Line, Mark, table
 
 ROWS: Sequence[type[Row]] = [
     *bench_spawn.ROWS,
     *bench_calls.ROWS,
+    *bench_stream.ROWS,
     *bench_shell.ROWS,
     *bench_local.ROWS,
 ]

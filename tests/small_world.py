@@ -18,10 +18,11 @@ from runtime.cell import Cell
 from runtime.codec import Buffer
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
+from runtime.mailbox import MAILBOX_BYTES, MAILBOX_MESSAGES
 from runtime.memory import Fault, MemoryNetwork, faithful
 from runtime.pair import Outbound
-from runtime.service import MAILBOX_BYTES, MAILBOX_MESSAGES
 from runtime.signature import signature_of
+from runtime.stream import Stream
 
 Handler = Callable[..., object]
 
@@ -109,6 +110,11 @@ async def tell(source: Cell, target: Cell, handler: Handler, *args: object) -> N
 def tell_nowait(source: Cell, target: Cell, handler: Handler, *args: object) -> None:
     signature = signature_of(handler)
     calls.tell_nowait(source, target.address, signature, signature.bind(args, {}))
+
+
+def stream(source: Cell, target: Cell, handler: Handler, *args: object) -> Stream[object]:
+    signature = signature_of(handler)
+    return Stream(source, target.address, signature, signature.bind(args, {}))
 
 
 def pair(source: Cell, target: Cell) -> Outbound:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -12,15 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors import reentrant
 from runtime import envelope as wire
 from runtime.address import Address
 from runtime.behaviour import Behaviour
 from runtime.cell import Cell
 from runtime.codec import Buffer, encode
+from runtime.errors import ActorError, WireError
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
 from runtime.pair import Inbound
-from tests.small_world import SmallWorld, ask, open_small_world, pair, tell
+from tests.small_world import SmallWorld, ask, open_small_world, pair, stream, tell
 
 BOUND_S = 1000
 Envelopes = list[wire.Envelope]
@@ -39,6 +42,15 @@ class Patient(Behaviour):
     async def keep(self, data: bytes) -> bytes:
         self.seen += 1
         return data
+
+    async def few(self, count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            yield number
+
+    @reentrant
+    async def many(self, count: int) -> AsyncIterator[int]:
+        for number in range(100 * count):
+            yield number
 
 
 class Scene:
@@ -64,7 +76,16 @@ class Scene:
         with trio.move_on_after(0):
             await ask(self.source, self.target, Patient.count, 1)
         await ask(self.target, self.target, Patient.count, 1)
+        await self.drink()
         await trio.sleep(1)
+
+    async def drink(self) -> None:
+        """A stream to its end, and one that is left."""
+        async with stream(self.source, self.target, Patient.few, 5) as items:
+            assert [item async for item in items] == [0, 1, 2, 3, 4]
+        async with stream(self.source, self.target, Patient.many, 5) as items:
+            for number in range(200):
+                assert await anext(items) == number
 
     def state(self) -> object:
         """All of far that a message may change, but for the strays."""
@@ -79,6 +100,8 @@ class Scene:
             len(self.target.mailbox),
             self.target.ending,
             len(far.dead_letters),
+            list(far.streams),
+            list(self.target.sources),
         )
 
     async def is_well(self) -> None:
@@ -88,9 +111,11 @@ class Scene:
         with trio.fail_after(BOUND_S):
             assert await ask(source, self.target, Patient.count, 5) == 5
             assert await ask(source, self.target, Patient.keep, b"x" * 9000) == b"x" * 9000
+            async with stream(source, self.target, Patient.few, 100) as items:
+                assert [item async for item in items] == list(range(100))
         await trio.sleep(1)
         window = pair(source, self.target).window
-        assert (window.sent, window.handled, window.in_flight) == (2, 2, 0)
+        assert (window.sent, window.handled, window.in_flight) == (3, 3, 0)
         assert self.world.ends == {}
         for process in (self.near, self.far):
             for outbound in process.outbounds.values():
@@ -146,7 +171,9 @@ def test_any_frames_raise_nothing_and_change_nothing(
 NUMBERS = st.sampled_from([-(2**63), -1, 0, 1, 2, 3, 64, 2**31, 2**63 - 1, 2**64 - 1])
 PAIRS = st.sampled_from([-1, 1, 2, 3, 4, 5, 2**63])
 SIZES = st.sampled_from([-1, 0, 0, 0, 1, 5, 2**63])
-TEXTS = st.sampled_from(["", "count", "keep", "_serve", "on_stop", "__init__", "no such", "\u00e9"])
+TEXTS = st.sampled_from(
+    ["", "count", "keep", "few", "many", "_serve", "on_stop", "__init__", "no such", "\u00e9"]
+)
 NO_FRAMES: st.SearchStrategy[tuple[int, ...]] = st.sampled_from([(), (), (0,), (-1, 2**40)])
 CHAINS: st.SearchStrategy[tuple[str, ...]] = st.sampled_from([(), ("target",), ("a",) * 50])
 ENDPOINTS = st.sampled_from(["memory:1", "memory:2", "memory:77"])
@@ -233,6 +260,116 @@ def test_envelopes_in_any_order_do_no_harm(batches: list[tuple[int, Envelopes]])
         for incarnation, batch in batches:
             scene.far._route(incarnation, encode(*batch, body=b"\x91\x05" * 5))
             await wait_all_tasks_blocked()
+        await scene.is_well()
+
+    in_a_scene(check)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(
+    st.lists(
+        st.lists(
+            st.one_of(
+                st.builds(wire.Item, st.just(1), st.integers(0, 12), SIZES, NO_FRAMES),
+                st.builds(wire.More, st.just(1), st.integers(0, 12), NUMBERS, NUMBERS),
+                MESSAGES,
+            ),
+            min_size=1,
+            max_size=6,
+        ),
+        max_size=8,
+    )
+)
+def test_answers_in_any_order_do_no_harm_to_a_consumer(batches: list[Envelopes]) -> None:
+    """Its streams may be spoilt, and so may its asks; nothing is raised, and nothing hangs."""
+
+    async def check(scene: Scene) -> None:
+        near, far = scene.near, scene.far.address.incarnation
+        with trio.move_on_after(10):
+            async with (
+                stream(scene.source, scene.target, Patient.many, 5) as items,
+                stream(scene.source, scene.target, Patient.few, 5),
+            ):
+                for batch in batches:
+                    near._route(far, encode(*batch, body=b"\x91\x05" * 5))
+                    await wait_all_tasks_blocked()
+                with suppress(ActorError):
+                    async for _ in items:
+                        pass
+        await trio.sleep(1)
+        assert not near.streams
+        assert not scene.target.sources
+        await scene.is_well()
+
+    in_a_scene(check)
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        pytest.param(wire.Item(1, 9**9, 0), id="item to nobody"),
+        pytest.param(wire.Item(99, 2, 0), id="item of another pair"),
+        pytest.param(wire.More(99, 2, 1, 1), id="more for nobody"),
+    ],
+)
+def test_what_belongs_to_no_stream_is_counted(envelope: wire.Envelope) -> None:
+    async def check(scene: Scene) -> None:
+        for process, other in ((scene.near, scene.far), (scene.far, scene.near)):
+            if process is scene.near or envelope.pair == 99:  # type: ignore[attr-defined]
+                before = process.strays.total()
+                process._route(other.address.incarnation, encode(envelope))
+                assert process.strays.total() == before + 1
+        await scene.is_well()
+
+    in_a_scene(check)
+
+
+def test_a_stream_that_is_told_or_asked_is_refused() -> None:
+    """By those who know its class by another name for the same handler."""
+
+    class Elsewhere(Behaviour):
+        async def many(self, count: int) -> int:
+            return count
+
+        async def few(self, count: int) -> int:
+            return count
+
+        async def count(self, number: int) -> AsyncIterator[int]:
+            yield number
+
+    async def check(scene: Scene) -> None:
+        source, target = scene.world.mute(scene.near, "stranger"), scene.target
+        for handler in (Elsewhere.many, Elsewhere.few):
+            await tell(source, target, handler, 3)
+        await trio.sleep(1)
+        window = pair(source, target).window
+        assert (window.sent, window.rejected) == (2, 2)
+        for handler in (Elsewhere.many, Elsewhere.few):
+            with pytest.raises(WireError, match="target answers with a stream: do not ask it"):
+                await ask(source, target, handler, 3)
+        async with stream(source, target, Elsewhere.count, 3) as items:
+            with pytest.raises(WireError, match="count is no stream there"):
+                await anext(items)
+        await trio.sleep(1)
+        assert not target.sources
+        assert not scene.near.pending
+        await scene.is_well()
+
+    in_a_scene(check)
+
+
+def test_more_items_than_were_granted_end_the_stream() -> None:
+    async def check(scene: Scene) -> None:
+        async with stream(scene.source, scene.target, Patient.many, 5) as items:
+            await anext(items)
+            flood = [wire.Item(items.outbound.number, items.id, 0)] * 1100
+            scene.near._route(scene.far.address.incarnation, encode(*flood))
+            assert scene.near.strays == {"more items than granted": 1}
+            with pytest.raises(WireError, match="more items than were granted"):
+                async for _ in items:
+                    pass
+        await trio.sleep(1)
+        assert not scene.target.sources
         await scene.is_well()
 
     in_a_scene(check)

@@ -1,0 +1,198 @@
+"""The mailbox of a cell: what has arrived for it, and what may still be taken back.
+
+Invariants
+----------
+* It never holds more than its bounds, but for one message of any size, and the cell's own hooks.
+* An ask that could never be served, for its asker keeps the cell busy, is refused at once.
+* What is cancelled or orphaned is unqueued, or its handler is cancelled; tells stay.
+
+Source: Erlang's mailbox; bounded as in design, so that credits can promise room.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+
+from runtime import envelope as wire
+from runtime.codec import Part, weigh
+from runtime.credit import Fate
+from runtime.reading import Seat
+
+if TYPE_CHECKING:
+    from runtime.address import Address
+    from runtime.behaviour import Behaviour
+    from runtime.call import Call
+    from runtime.exchange import Exchange
+    from runtime.exits import ExitReason
+    from runtime.keeping import Keeping
+    from runtime.pair import Inbound, Outbound
+    from runtime.signature import Signature
+    from runtime.source import Source
+    from runtime.status_page import StatusPage
+
+MAILBOX_MESSAGES = 8192
+MAILBOX_BYTES = 32 * 1024 * 1024
+
+
+class Mailbox(Seat):
+    """A cell as its senders see it."""
+
+    __slots__ = (
+        "_bytes",
+        "_reentrant",
+        "actor",
+        "address",
+        "apart",
+        "ending",
+        "exchange",
+        "handler",
+        "handler_since",
+        "handlers",
+        "in_flight",
+        "inbounds",
+        "keeping",
+        "mailbox",
+        "mailbox_bytes",
+        "mailbox_messages",
+        "nursery",
+        "outbounds",
+        "own",
+        "page",
+        "parent",
+        "scope",
+        "serving",
+        "sources",
+        "taken",
+    )
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        address: Address,
+        handlers: dict[str, Signature],
+        *,
+        mailbox_messages: int = MAILBOX_MESSAGES,
+        mailbox_bytes: int = MAILBOX_BYTES,
+        page: StatusPage | None = None,
+    ) -> None:
+        super().__init__()
+        self.exchange = exchange
+        self.address = address
+        self.handlers = handlers
+        self.mailbox_messages = mailbox_messages
+        self.mailbox_bytes = mailbox_bytes
+        self.page = page
+        self.actor: Behaviour | None = None
+        self.mailbox: deque[tuple[Inbound, Part]] = deque()
+        self.inbounds: list[Inbound] = []
+        self.outbounds: dict[int, Outbound] = {}
+        self.own: Inbound | None = None  # of hooks, see runtime.hooks
+        self.parent: Address | None = None
+        self.scope: trio.CancelScope | None = None
+        self.in_flight: Call | None = None
+        self.apart: dict[tuple[Inbound, int], trio.CancelScope] = {}
+        self.sources: dict[tuple[Inbound, int], Source] = {}  # of the streams that run
+        self.nursery: trio.Nursery | None = None
+        self.ending: ExitReason | None = None
+        self.serving = False  # parked at an empty mailbox, or about to be
+        self.taken: trio.Event | None = None  # an asker of this process runs a handler
+        self.keeping: Keeping | None = None
+        self._reentrant = any(each.reentrant for each in handlers.values())
+        self._bytes = 0
+        self.handler = ""
+        self.handler_since = 0.0
+
+    def trio_deadline(self, deadline: float) -> float:
+        """A deadline from the wire, on trio's clock."""
+        if deadline < 0:
+            return trio.current_time() - deadline
+        return deadline + self.exchange.clock_offset
+
+    def deliver(self, inbound: Inbound, part: Part) -> None:
+        """Take a message in, or refuse it. Never waits, never raises."""
+        message, _, buffers = part
+        weight = weigh(part) if buffers else message.size
+        mailbox = self.mailbox
+        if self.ending is not None:
+            self.exchange.fail(inbound, part, "dead", f"{self.address} is ending")
+        elif mailbox and (
+            len(mailbox) >= self.mailbox_messages or self._bytes + weight > self.mailbox_bytes
+        ):
+            why = f"mailbox of {self.address.name} is full ({len(mailbox)})"
+            self.exchange.fail(inbound, part, "full", why)
+        elif type(message) is wire.Ask and message.chain and self.waits_for_itself(message):
+            cycle = " -> ".join((*message.chain, self.address.name))
+            self.exchange.fail(inbound, part, "cycle", f"ask cycle: {cycle}")
+        else:
+            mailbox.append((inbound, part))
+            self._bytes += weight
+            if self.busy and self._reentrant:
+                self._let_reentrant_in()
+            elif not self.ready and self.taken is None:
+                self.exchange.reading.wake(self)
+
+    def _let_reentrant_in(self) -> None:
+        """Start what need not wait for the handler that is suspended."""
+        raise NotImplementedError
+
+    @property
+    def busy(self) -> bool:
+        """Whether an ordinary handler is suspended."""
+        return self.in_flight is not None
+
+    def suspended(self, call: Call) -> None:
+        """An ordinary handler waits from now on: reentrant ones may start."""
+        self.in_flight = call
+        if self._reentrant and self.mailbox:
+            self._let_reentrant_in()
+
+    def unqueued(self, part: Part) -> None:
+        """A message has been taken out of the mailbox."""
+        self._bytes -= weigh(part)
+
+    def waits_for_itself(self, message: wire.Ask) -> bool:
+        """Whether this ask could never be served, for its asker keeps us busy."""
+        if self.address.name not in message.chain:
+            return False
+        signature = self.handlers.get(message.handler)
+        return signature is None or not signature.reentrant
+
+    def cancel(self, inbound: Inbound, id: int) -> None:
+        """Nobody waits for that ask any more: unqueue it, or cancel its handler."""
+        source = self.sources.get((inbound, id))
+        if source is not None:
+            source.call.left = True
+        call = self.in_flight
+        if call is not None and call.inbound is inbound and call.id == id:
+            assert call.scope is not None
+            call.scope.cancel()
+            return
+        apart = self.apart.get((inbound, id))
+        if apart is not None:
+            apart.cancel()
+            return
+        for number, (its_inbound, part) in enumerate(self.mailbox):
+            message = part[0]
+            if its_inbound is inbound and type(message) is wire.Ask and message.id == id:
+                del self.mailbox[number]
+                self._bytes -= weigh(part)
+                self.exchange.settle(inbound, Fate.EXPIRED, part)
+                return
+
+    def orphan(self, inbound: Inbound) -> None:
+        """The sender is no more: its asks are cancelled, its tells are handled."""
+        self.inbounds.remove(inbound)
+        self.exchange.regrant(self)
+        asked = [
+            part[0].id
+            for its_inbound, part in self.mailbox
+            if its_inbound is inbound and type(part[0]) is wire.Ask
+        ]
+        asked += [id for its_inbound, id in self.apart if its_inbound is inbound]
+        if self.in_flight is not None and self.in_flight.inbound is inbound:
+            asked.append(self.in_flight.id)
+        for id in filter(None, asked):
+            self.cancel(inbound, id)
