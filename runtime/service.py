@@ -36,7 +36,7 @@ from runtime.credit import Fate
 from runtime.errors import WireError
 from runtime.exits import ExitReason, fit
 from runtime.reading import Seat
-from runtime.reentrant import let_reentrant_in, take_apart
+from runtime.reentrant import let_in_at_once, let_reentrant_in, take_apart
 from runtime.signature import MISFIT
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Service(Seat):
         "nursery",
         "outbounds",
         "page",
+        "reentrants",
         "scope",
         "serving",
         "taken",
@@ -109,6 +110,7 @@ class Service(Seat):
         self.serving = False  # parked at an empty mailbox, or about to be
         self.taken: trio.Event | None = None  # an asker of this process runs a handler
         self._reentrant = any(each.reentrant for each in handlers.values())
+        self.reentrants = 0  # messages of the mailbox that are for reentrant handlers
         self._bytes = 0
         self.handler = ""
         self.handler_since = 0.0
@@ -136,12 +138,10 @@ class Service(Seat):
         elif type(message) is wire.Ask and message.chain and self.waits_for_itself(message):
             cycle = " -> ".join((*message.chain, self.address.name))
             self.exchange.fail(inbound, part, "cycle", f"ask cycle: {cycle}")
-        else:
+        elif not (self._reentrant and let_in_at_once(self, inbound, part)):
             mailbox.append((inbound, part))
             self._bytes += weight
-            if self.busy and self._reentrant:
-                let_reentrant_in(self)
-            elif not self.ready and self.taken is None:
+            if not self.ready and self.taken is None:
                 self.exchange.reading.wake(self)
 
     @property
@@ -152,7 +152,7 @@ class Service(Seat):
     def suspended(self, call: Call) -> None:
         """An ordinary handler waits from now on: reentrant ones may start."""
         self.in_flight = call
-        if self._reentrant and self.mailbox:
+        if self.reentrants:
             let_reentrant_in(self)
 
     def unqueued(self, part: Part) -> None:
@@ -183,6 +183,10 @@ class Service(Seat):
                 del self.mailbox[number]
                 self._bytes -= weigh(part)
                 self.exchange.settle(inbound, Fate.EXPIRED, part)
+                signature = self.handlers.get(message.handler)
+                self.reentrants -= signature is not None and signature.reentrant
+                if self.busy and self.reentrants:
+                    let_reentrant_in(self)  # it may have stood in somebody's way
                 return
 
     def orphan(self, inbound: Inbound) -> None:
@@ -240,6 +244,7 @@ class Service(Seat):
                 exchange.fail(inbound, part, "wire", why)
                 continue
             if signature.reentrant:
+                self.reentrants -= 1
                 take_apart(self, signature, inbound, part)
                 continue
             asked = type(message) is wire.Ask
