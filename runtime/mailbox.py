@@ -62,6 +62,7 @@ class Mailbox(Seat):
         "own",
         "page",
         "parent",
+        "reentrants",
         "scope",
         "serving",
         "sources",
@@ -101,6 +102,7 @@ class Mailbox(Seat):
         self.taken: trio.Event | None = None  # an asker of this process runs a handler
         self.keeping: Keeping | None = None
         self._reentrant = any(each.reentrant for each in handlers.values())
+        self.reentrants = 0  # messages of the mailbox that are for reentrant handlers
         self._bytes = 0
         self.handler = ""
         self.handler_since = 0.0
@@ -126,16 +128,18 @@ class Mailbox(Seat):
         elif type(message) is wire.Ask and message.chain and self.waits_for_itself(message):
             cycle = " -> ".join((*message.chain, self.address.name))
             self.exchange.fail(inbound, part, "cycle", f"ask cycle: {cycle}")
-        else:
+        elif not (self._reentrant and self._let_in_at_once(inbound, part)):
             mailbox.append((inbound, part))
             self._bytes += weight
-            if self.busy and self._reentrant:
-                self._let_reentrant_in()
-            elif not self.ready and self.taken is None:
+            if not self.ready and self.taken is None:
                 self.exchange.reading.wake(self)
 
     def _let_reentrant_in(self) -> None:
         """Start what need not wait for the handler that is suspended."""
+        raise NotImplementedError
+
+    def _let_in_at_once(self, inbound: Inbound, part: Part) -> bool:
+        """Start a message that has just come, if it need not wait at all."""
         raise NotImplementedError
 
     @property
@@ -146,7 +150,7 @@ class Mailbox(Seat):
     def suspended(self, call: Call) -> None:
         """An ordinary handler waits from now on: reentrant ones may start."""
         self.in_flight = call
-        if self._reentrant and self.mailbox:
+        if self.reentrants:
             self._let_reentrant_in()
 
     def unqueued(self, part: Part) -> None:
@@ -180,6 +184,10 @@ class Mailbox(Seat):
                 del self.mailbox[number]
                 self._bytes -= weigh(part)
                 self.exchange.settle(inbound, Fate.EXPIRED, part)
+                signature = self.handlers.get(message.handler)
+                self.reentrants -= signature is not None and signature.reentrant
+                if self.busy and self.reentrants:
+                    self._let_reentrant_in()  # it may have stood in somebody's way
                 return
 
     def orphan(self, inbound: Inbound) -> None:

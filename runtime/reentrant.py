@@ -37,11 +37,28 @@ def let_reentrant_in(cell: Service) -> None:
         signature = cell.handlers.get(part[0].handler)
         if signature is not None and signature.reentrant and inbound not in held:
             cell.unqueued(part)
+            cell.reentrants -= 1
             take_apart(cell, signature, inbound, part)
         else:
             held.add(inbound)
             kept.append((inbound, part))
     cell.mailbox.extend(kept)
+
+
+def let_in_at_once(cell: Service, inbound: Inbound, part: Part) -> bool:
+    """Start a message that has just come, if it is reentrant, may start, and overtakes nobody.
+
+    Those that wait are not looked at: a flood to a suspended handler would cost the square of its
+    length.
+    """
+    signature = cell.handlers.get(part[0].handler)
+    if signature is None or not signature.reentrant:
+        return False
+    if cell.in_flight is None or any(waiting is inbound for waiting, _ in cell.mailbox):
+        cell.reentrants += 1
+        return False
+    take_apart(cell, signature, inbound, part)
+    return True
 
 
 def take_apart(cell: Service, signature: Signature, inbound: Inbound, part: Part) -> None:

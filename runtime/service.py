@@ -36,7 +36,7 @@ from runtime.credit import Fate
 from runtime.errors import WireError
 from runtime.exits import ExitReason
 from runtime.mailbox import Mailbox
-from runtime.reentrant import let_reentrant_in, take_apart
+from runtime.reentrant import let_in_at_once, let_reentrant_in, take_apart
 from runtime.signature import MISFIT
 from runtime.source import produce
 
@@ -55,6 +55,9 @@ class Service(Mailbox):
 
     def _let_reentrant_in(self) -> None:
         let_reentrant_in(self)
+
+    def _let_in_at_once(self, inbound: Inbound, part: Part) -> bool:
+        return let_in_at_once(self, inbound, part)
 
     async def _serve(self) -> None:
         while self.ending is None:
@@ -97,6 +100,7 @@ class Service(Mailbox):
                 exchange.fail(inbound, part, "wire", why)
                 continue
             if signature.reentrant:
+                self.reentrants -= 1
                 take_apart(self, signature, inbound, part)
                 continue
             asked = type(message) is wire.Ask

@@ -10,30 +10,39 @@ Invariants
 * What cannot travel is a `TypeError` that names class, handler and parameter: at
   compile time for an annotation, at the call for a value. Nothing was sent then.
 * ``None`` as a result is no bytes at all.
-* A top-level ``bytes``, ``bytearray`` or ``memoryview`` of 4 KiB and more is left out of
-  the array and travels as a frame of its own, named by its position.
+* What is large travels beside the array, see `runtime.buffers`.
 
 Source: msgspec's decoders; ``inspect.Signature.bind`` for keywords and defaults.
 """
 
 import inspect
 import types
-import typing
 from collections.abc import Callable, Sequence
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
+from runtime import annotations
+from runtime.arrays import ArrayHead, ArrayKind, array_kind, is_array
+from runtime.buffers import (
+    BUFFERS,
+    OWN_FRAME_BYTES,
+    as_kind,
+    kind_of,
+    put_back,
+    set_apart,
+    size_of,
+    solid,
+)  # fmt: skip
 from runtime.codec import MAX_PAYLOAD_BYTES, Buffer
 from runtime.errors import WireError
 
-OWN_FRAME_BYTES = 4096
 _encoder = msgspec.msgpack.Encoder()
 MISFIT = (msgspec.DecodeError, RecursionError, ValueError)
 """What a decoder raises."""
 _CANNOT = Exception  # what a value does while it is read is its own affair
-_BUFFERS = (bytes, bytearray, memoryview)
 _NO_BUFFERS: tuple[Buffer, ...] = ()
+_NO_ARRAYS: dict[int, ArrayKind] = {}
 _NO_POSITIONS: tuple[int, ...] = ()
 
 
@@ -42,6 +51,7 @@ class Parameters:
 
     __slots__ = (
         "_arguments",
+        "_arrays",
         "_buffer_kinds",
         "_plain",
         "_signature",
@@ -68,18 +78,31 @@ class Parameters:
         keywords = [p.name for p in rest if p.kind is p.KEYWORD_ONLY]
         self._plain = -1 if keywords else self.arity
         self.run = _with_keywords(function, keywords) if keywords else function
-        self.hints = get_type_hints(function)
+        try:
+            self.hints = get_type_hints(function)
+        except (NameError, AttributeError) as cause:
+            raise TypeError(f"{self.qualified}: an annotation leads nowhere: {cause}") from cause
         types_ = [self.hints.get(name, Any) for name in self.parameters]
-        for name, hint in zip(self.parameters, types_, strict=True):
-            self._decoder(hint, name)
+        arrays: dict[int, ArrayKind] = {}
+        for position, (name, hint) in enumerate(zip(self.parameters, types_, strict=True)):
+            array = array_kind(hint)
+            if array is not None:
+                arrays[position] = array
+                types_[position] = array.wire
+            else:
+                self._decoder(hint, name)
         self._arguments: msgspec.msgpack.Decoder[tuple[Any, ...]] = msgspec.msgpack.Decoder(
             tuple[tuple(types_)] if types_ else tuple[()]  # type: ignore[misc]
         )
+        self._buffer_kinds = [kind_of(hint) for hint in types_]
         self.decode_plain = self._arguments.decode  # for the hot path: no buffers, raw errors
-        self._buffer_kinds = [_buffer_kind(hint) for hint in types_]
+        self._arrays = arrays or _NO_ARRAYS
+        if arrays:
+            self.decode_plain = self._decode_inline  # type: ignore[assignment]
 
     def _decoder(self, hint: Any, name: str) -> "msgspec.msgpack.Decoder[Any]":
         try:
+            annotations.check(hint)
             return msgspec.msgpack.Decoder(hint)
         except TypeError as cause:
             raise TypeError(f"{self.qualified}: {name} cannot travel: {cause}") from cause
@@ -109,12 +132,17 @@ class Parameters:
         start = len(into)
         positions: Sequence[int] = _NO_POSITIONS
         buffers: Sequence[Buffer] = _NO_BUFFERS
-        for arg in args:
-            if type(arg) in _BUFFERS and len(arg) >= OWN_FRAME_BYTES and not whole:
-                args, positions, buffers = _set_apart(args)
-                break
         try:
-            _encoder.encode_into(args, into, -1)
+            apart = bool(self._arrays)
+            for arg in args:
+                if type(arg) in BUFFERS and (
+                    type(arg) is memoryview or len(arg) >= OWN_FRAME_BYTES
+                ):
+                    apart = True
+            kept = args
+            if apart:
+                kept, positions, buffers = set_apart(args, self._arrays, whole)
+            _encoder.encode_into(kept, into, -1)
         except _CANNOT as cause:
             del into[start:]
             raise self._culprit(args, cause) from cause
@@ -125,14 +153,15 @@ class Parameters:
         return positions, buffers
 
     def _culprit(self, args: tuple[Any, ...], cause: Exception) -> TypeError:
-        for name, value in zip(self.parameters, args, strict=True):
+        for position, (name, value) in enumerate(zip(self.parameters, args, strict=True)):
+            array = self._arrays.get(position)
             try:
-                _encoder.encode(value)
+                _encoder.encode(set_apart((value,), {0: array} if array else {}, whole=True)[0])
             except _CANNOT as why:
                 return TypeError(
-                    f"{self.qualified}: {name}={_brief(value)} cannot travel: {_why(why)}"
+                    f"{self.qualified}: {name}={_brief(value)} cannot travel: {_why(why, value)}"
                 )
-        return TypeError(f"{self.qualified}: the arguments cannot travel: {_why(cause)}")
+        return TypeError(f"{self.qualified}: the arguments cannot travel: {_why(cause, args)}")
 
     def decode(
         self, payload: Buffer, positions: Sequence[int], buffers: Sequence[memoryview]
@@ -146,15 +175,15 @@ class Parameters:
             args = self._arguments.decode(payload)
         except MISFIT as cause:
             raise WireError(f"{self.qualified}: {self._named(str(cause))}") from cause
-        if not positions:
+        if not positions and not self._arrays:
             return args
-        whole = list(args)
-        for position, buffer in zip(positions, buffers, strict=True):
-            kind = self._buffer_kinds[position] if 0 <= position < self.arity else None
-            if kind is None:
-                raise WireError(f"{self.qualified}: argument {position} takes no bytes")
-            whole[position] = buffer if kind is memoryview else kind(buffer)
-        return tuple(whole)
+        try:
+            return put_back(args, positions, buffers, self._buffer_kinds, self._arrays)
+        except WireError as cause:
+            raise WireError(f"{self.qualified}: {cause}") from cause
+
+    def _decode_inline(self, payload: Buffer) -> tuple[Any, ...]:
+        return self.decode(payload, _NO_POSITIONS, ())
 
     def _named(self, message: str) -> str:
         """msgspec's ``$[1].x`` with the parameter's name in the place of its number."""
@@ -166,7 +195,7 @@ class Parameters:
 class Signature(Parameters):
     """One handler's name, parameters and result."""
 
-    __slots__ = ("_result", "label", "name", "reentrant", "returns", "streams")
+    __slots__ = ("_array", "_result", "label", "name", "reentrant", "returns", "streams")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.streams = inspect.isasyncgenfunction(function)
@@ -179,7 +208,12 @@ class Signature(Parameters):
         self.returns = self.hints.get("return", Any)
         if self.streams:
             self.returns = next(iter(get_args(self.returns)), Any)
-        self._result = self._decoder(self.returns, "return")
+        self._array = array_kind(self.returns)
+        self._result = (
+            msgspec.msgpack.Decoder(self._array.wire)
+            if self._array
+            else self._decoder(self.returns, "return")
+        )
 
     def encode_result(self, result: Any) -> tuple[bytes, Sequence[int], Sequence[Buffer]]:
         """A result as (payload, positions, buffers).
@@ -190,25 +224,28 @@ class Signature(Parameters):
         """
         if result is None:
             return b"", _NO_POSITIONS, _NO_BUFFERS
-        if type(result) in _BUFFERS and len(result) >= OWN_FRAME_BYTES:
-            if len(result) > MAX_PAYLOAD_BYTES:
-                raise ValueError(
-                    f"{self.qualified}: a result of {len(result)} bytes is more than "
-                    f"{MAX_PAYLOAD_BYTES}"
-                )
-            return b"", (0,), (result if type(result) is bytes else bytes(result),)
+        apart: Buffer | None = None
         try:
-            payload = _encoder.encode(result)
+            if type(result) in BUFFERS and size_of(result) >= OWN_FRAME_BYTES:
+                payload, apart = b"", solid(result)
+            elif self._array is not None:
+                head, apart = self._array.pack(result, OWN_FRAME_BYTES)
+                payload = _encoder.encode(head)
+            else:
+                payload = _encoder.encode(result)
         except _CANNOT as cause:
+            why = _why(cause, result)
             raise TypeError(
-                f"{self.qualified}: the result {_brief(result)} cannot travel: {_why(cause)}"
+                f"{self.qualified}: the result {_brief(result)} cannot travel: {why}"
             ) from cause
-        if len(payload) > MAX_PAYLOAD_BYTES:
+        size = len(payload) + (len(apart) if apart is not None else 0)
+        if size > MAX_PAYLOAD_BYTES:
             raise ValueError(
-                f"{self.qualified}: a result of {len(payload)} bytes is more than "
-                f"{MAX_PAYLOAD_BYTES}"
+                f"{self.qualified}: a result of {size} bytes is more than {MAX_PAYLOAD_BYTES}"
             )
-        return payload, _NO_POSITIONS, _NO_BUFFERS
+        if apart is None:
+            return payload, _NO_POSITIONS, _NO_BUFFERS
+        return payload, (0,), (apart,)
 
     def decode_result(self, payload: Buffer, buffers: Sequence[Buffer]) -> Any:
         """A result, of the annotated type.
@@ -216,17 +253,20 @@ class Signature(Parameters):
         Raises:
             WireError: it does not fit.
         """
-        if buffers:
-            kind = _buffer_kind(self.returns)
+        if buffers and self._array is None:
+            kind = kind_of(self.returns)
             if kind is None:
                 raise WireError(f"{self.qualified}: the result is bytes, not {self.returns}")
-            return memoryview(buffers[0]) if kind is memoryview else kind(buffers[0])
+            return as_kind(kind, buffers[0])
         if not payload:
             return None
         try:
-            return self._result.decode(payload)
-        except MISFIT as cause:
+            result = self._result.decode(payload)
+            if self._array is not None and type(result) is ArrayHead:
+                return self._array.unpack(result, buffers[0] if buffers else result.data)
+        except (WireError, *MISFIT) as cause:
             raise WireError(f"{self.qualified}: the result does not fit: {cause}") from cause
+        return result
 
 
 _compiled: dict[Callable[..., Any], Signature] = {}
@@ -261,32 +301,6 @@ def _with_keywords(function: Callable[..., Any], keywords: list[str]) -> Callabl
     return run
 
 
-def _set_apart(
-    args: tuple[Any, ...],
-) -> tuple[tuple[Any, ...], Sequence[int], Sequence[Buffer]]:
-    kept = list(args)
-    positions: list[int] = []
-    buffers: list[Buffer] = []
-    for position, arg in enumerate(args):
-        if type(arg) in _BUFFERS and len(arg) >= OWN_FRAME_BYTES:
-            kept[position] = b""
-            positions.append(position)
-            buffers.append(arg if type(arg) is bytes else bytes(arg))
-    return tuple(kept), tuple(positions), buffers
-
-
-def _buffer_kind(hint: Any) -> Callable[[Buffer], Buffer] | None:
-    if hint is Any:
-        return bytes
-    if get_origin(hint) is typing.Annotated:
-        return _buffer_kind(get_args(hint)[0])
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    for kind in (memoryview, bytearray, bytes):
-        if kind in options:
-            return kind
-    return None
-
-
 def _brief(value: object) -> str:
     try:
         text = repr(value)
@@ -295,5 +309,7 @@ def _brief(value: object) -> str:
     return text if len(text) <= 100 else text[:97] + "..."
 
 
-def _why(cause: Exception) -> str:
+def _why(cause: Exception, value: object) -> str:
+    if is_array(value) and not isinstance(cause, RecursionError):
+        return f"{cause} (a parameter for arrays is annotated numpy.ndarray or NDArray[...])"
     return "it nests too deeply" if isinstance(cause, RecursionError) else str(cause)

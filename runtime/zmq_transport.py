@@ -14,6 +14,14 @@ Invariants
   waits for another life of an endpoint. What ZMQ refuses with EAGAIN is kept here, in
   order, by one task a peer that ends when the backlog is gone or the peer is.
 * The identity on the wire is the sender's incarnation: no two processes share one.
+* What is sent is copied once into libzmq, but a whole frame that came from it goes on as it is.
+  What is received is never copied here: a large frame is a read-only view of libzmq's memory.
+
+Why not ``send(copy=False)``: pyzmq starts a thread for it, and a context of its own with two more,
+and there are no threads of ours. Nor is it faster. 8 MiB echoed over ipc, the best median of eight
+runs in ms: sent without a copy, received with one, 3.9; both copied, 4.8; sent with a copy,
+received without, 3.8; the same, but the echo hands on the frame it has got, 3.0; through two
+nodes' handlers that take and give a memoryview, 3.5, and bytes, 5.7.
 
 Source: zmq_getsockopt(3), ZMQ_FD; zmq_setsockopt(3), ZMQ_IMMEDIATE, ZMQ_ROUTER_HANDOVER.
 """
@@ -35,7 +43,6 @@ _POLLIN = int(zmq.POLLIN)
 _POLLOUT = int(zmq.POLLOUT)
 _NOW = int(zmq.NOBLOCK)
 _NOW_AND_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
-ZERO_COPY_BYTES = 256 * 1024
 RECONNECT_MS = 1
 FAREWELL_MS = 200
 MAX_PATH_BYTES = 107
@@ -150,7 +157,7 @@ class ZmqTransport:
             identity = recv(_NOW)
             frames: list[Buffer] = [recv(_NOW)]  # there is always one
             while self._get(_RCVMORE):
-                frames.append(recv(_NOW, copy=False).buffer)
+                frames.append(recv(_NOW, copy=False).buffer.toreadonly())
         except zmq.Again:
             return None
         if len(identity) == 9 and identity[:1] == b"R":
@@ -200,7 +207,11 @@ def _offer(socket: "zmq.Socket[bytes]", frames: Sequence[Buffer]) -> bool:
     try:
         for number, frame in enumerate(frames):
             flags = _NOW if number == last else _NOW_AND_MORE
-            socket.send(frame, flags, copy=len(frame) < ZERO_COPY_BYTES)
+            owner: object = frame.obj if type(frame) is memoryview else None
+            if isinstance(owner, zmq.Frame) and len(owner) == len(frame):
+                socket.send(owner, flags, copy=False)  # libzmq counts who holds it
+            else:
+                socket.send(frame, flags)
     except zmq.Again:
         return False
     return True

@@ -30,7 +30,7 @@ from importlib.metadata import version
 import trio
 import zmq
 
-from tests import bench_calls, bench_local, bench_shell, bench_spawn, bench_stream
+from tests import bench_calls, bench_local, bench_payload, bench_shell, bench_spawn, bench_stream
 from tests.bench_row import Round, Row
 from tests.bench_table import Line, Mark, table
 
@@ -40,6 +40,7 @@ ROWS: Sequence[type[Row]] = [
     *bench_stream.ROWS,
     *bench_shell.ROWS,
     *bench_local.ROWS,
+    *bench_payload.ROWS,
 ]
 ROUND_S = 90.0
 

@@ -26,6 +26,12 @@ class Echo(Actor):
     async def echo(self, text: str) -> str:
         return text
 
+    async def view(self, data: memoryview) -> memoryview:
+        return data
+
+    async def copy(self, data: bytes) -> bytes:
+        return data
+
     async def note(self, number: int, text: str) -> None:
         self._noted += 1
 
@@ -77,3 +83,18 @@ class Caller(Actor):
         if noted != count:
             raise RuntimeError(f"{noted} of {count} tells were handled")
         return count / (time.perf_counter() - began)
+
+    async def payloads_per_s(
+        self, peer: ActorRef[Echo], size: int, seconds: float, copied: bool
+    ) -> float:
+        """Echoes of so many bytes, one after the other, from the median."""
+        data = b"x" * size
+        view = memoryview(data)
+        trips: list[float] = []
+        until = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < until:
+            answer = await peer.ask(Echo.copy, data) if copied else await peer.ask(Echo.view, view)
+            if len(answer) != size:
+                raise RuntimeError("that is no echo")
+            trips.append(time.perf_counter() - began)
+        return 1 / sorted(trips)[len(trips) // 2]

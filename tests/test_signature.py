@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.behaviour import Behaviour, handlers_of
+from runtime.buffers import OWN_FRAME_BYTES
 from runtime.codec import MAX_PAYLOAD_BYTES
 from runtime.errors import WireError
-from runtime.signature import OWN_FRAME_BYTES, Parameters, signature_of
+from runtime.signature import Parameters, signature_of
 
 
 class Point(msgspec.Struct):

@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from runtime.codec import Buffer
 from runtime.memory import MemoryNetwork
 from runtime.transport import Message, Transport
-from runtime.zmq_transport import ZERO_COPY_BYTES, ZmqTransport
+from runtime.zmq_transport import ZmqTransport
 
 Frames = Sequence[Buffer]
 BOUND_S = 20
@@ -130,7 +130,7 @@ async def test_each_direction_has_its_own_connection(kind: str, clock: MockClock
 
 
 @every_kind
-@pytest.mark.parametrize("size", [0, 1, ZERO_COPY_BYTES - 1, ZERO_COPY_BYTES, 8_000_000])
+@pytest.mark.parametrize("size", [0, 1, 300_000, 8_000_000])
 @pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])
 async def test_a_frame_of_any_size_arrives_as_it_was(
     kind: str, clock: MockClock | None, size: int, buffer: Callable[[bytes], Buffer]
