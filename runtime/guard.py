@@ -63,6 +63,7 @@ class Guard:
         self._number = 0
         self._acknowledged = Acknowledged(BEAT_S, trio.current_time())
         self._changed = trio.Event()
+        self._still: trio.Event | None = None
         control = exchange.control
         control[wire.Beat] = self._beat
         control[wire.Heard] = self._heard
@@ -114,6 +115,15 @@ class Guard:
             self._acknowledged.set_period(beat_s, now)
             self._change()
 
+    def stand_still(self) -> None:
+        """Neither beat nor check until `go_on`, as in a process that was stopped."""
+        self._still = trio.Event()
+
+    def go_on(self) -> None:
+        if self._still is not None:
+            self._still.set()
+            self._still = None
+
     def _change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
@@ -158,6 +168,8 @@ class Guard:
     async def _keep_beating(self) -> None:
         due = trio.current_time()
         while True:
+            if self._still is not None:
+                await self._still.wait()
             self._beat_now()
             due = max(due + self._beat_s, trio.current_time())
             pace = self._beat_s
@@ -175,6 +187,8 @@ class Guard:
             with trio.move_on_at(due):
                 await self._changed.wait()
                 continue
+            if self._still is not None:
+                await self._still.wait()
             woken = trio.current_time()
             if woken - due > self._beat_s / 2:  # this process stood still: let the beats in
                 await trio.sleep(0.02)
