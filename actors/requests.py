@@ -55,7 +55,7 @@ async def spawn(
     spec = spec_of(
         behaviour,
         options,
-        entry=entry_of(behaviour, local),
+        entry=entry_of(behaviour, local, cell.exchange.by_reference),
         parent=parent,
         token=f"{cell.address.incarnation}-{cell.exchange.next_id()}",
     )
@@ -102,12 +102,20 @@ def prepare(
     return actor, bytes(encoded)
 
 
-def entry_of(behaviour: type[Behaviour], local: bool = False) -> str:
+def entry_of(
+    behaviour: type[Behaviour],
+    local: bool = False,
+    by_reference: Callable[[type], str] | None = None,
+) -> str:
     """The "module:Class" by which another process finds the class.
+
+    ``by_reference``: who names it where all processes share it.
 
     Raises:
         ValueError: it finds it by nothing.
     """
+    if by_reference is not None:
+        return by_reference(behaviour)
     module, name = behaviour.__module__, behaviour.__qualname__
     if module == "__mp_main__":
         module = "__main__"

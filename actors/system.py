@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import trio
 
@@ -41,6 +40,7 @@ from runtime.host import Host
 from runtime.local_cells import LocalCells
 from runtime.process_host import open_process_host
 
+S = TypeVar("S", bound="System")
 OpenHost = Callable[[], AbstractAsyncContextManager[Host]]
 END_S = 4.0
 """What is not stopped by then is killed, so that the whole takes no more than 5 s."""
@@ -75,7 +75,7 @@ def open_system(
     output: Callable[[str, str], None] | None = None,
     strategy: Strategy = "one_for_one",
     intensity: tuple[int, float] = (5, 10.0),
-) -> Opening:
+) -> Opening[System]:
     """``async with open_system() as system:`` runs a system for the length of the block.
 
     Args:
@@ -89,36 +89,39 @@ def open_system(
         ValueError: a strategy or an intensity that makes no sense.
     """
     check({"strategy": strategy, "intensity": intensity})
-    return Opening(lambda: open_process_host(output or _to_stderr), signals, strategy, intensity)
+    opening = partial(open_process_host, output or _to_stderr)
+    return Opening(opening, System, signals, strategy, intensity)
 
 
 def _to_stderr(name: str, line: str) -> None:
     print(f"{name}| {line}", file=sys.stderr, flush=True)
 
 
-class Opening:
+class Opening(Generic[S]):
     """The block of a system. A nursery inside a generator would wrap the body's exception."""
 
     def __init__(
         self,
         open_host: OpenHost,
+        make: Callable[[Controller, Cell, Host], S],
         signals: bool,
         strategy: Strategy = "one_for_one",
         intensity: tuple[int, float] = (5, 10.0),
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._open_host = open_host
+        self._make = make
         self._signals = signals
         self._regrow = partial(Regrowth, strategy=strategy, intensity=intensity, chance=chance)
         self._signal = 0
 
-    async def __aenter__(self) -> System:
+    async def __aenter__(self) -> S:
         if context.root.get() is not None:
             raise RuntimeError("a system is open in this trio run already")
         self._leaving = trio.Event()
         self._left = trio.Event()
         self._ready = trio.Event()
-        self._system: System | None = None
+        self._system: S | None = None
         self._nursery: trio.Nursery
         self._failure: BaseException | None = None
         self._scope = trio.CancelScope()
@@ -181,7 +184,9 @@ class Opening:
         try:
             with self._runtime:
                 async with (
-                    _open_runtime(self._open_host, self._regrow, self._end) as self._system,
+                    _open_runtime(
+                        self._open_host, self._make, self._regrow, self._end
+                    ) as self._system,
                     trio.open_nursery() as nursery,
                 ):
                     if self._signals:
@@ -216,11 +221,14 @@ def _single(raised: BaseException) -> BaseException:
 
 @asynccontextmanager
 async def _open_runtime(
-    open_host: OpenHost, regrow: Callable[[Nodes, Stopping], Regrowth], end: trio.CancelScope
-) -> AsyncIterator[System]:
+    open_host: OpenHost,
+    make: Callable[[Controller, Cell, Host], S],
+    regrow: Callable[[Nodes, Stopping], Regrowth],
+    end: trio.CancelScope,
+) -> AsyncIterator[S]:
     """The host, the exchange and the controller, in this order."""
     async with open_host() as host, trio.open_nursery() as nursery:
-        exchange = host.exchange(secrets.token_hex(8))
+        exchange = host.exchange()
         nodes = Nodes(exchange, host, nursery)
         stopping = Stopping(nodes, exchange)
         controller = Controller(nodes, stopping, regrow(nodes, stopping))
@@ -235,7 +243,7 @@ async def _open_runtime(
             await up.wait()
             context.root.set(cell)
             try:
-                yield System(controller, cell, host)
+                yield make(controller, cell, host)
             finally:
                 context.root.set(None)
                 end.deadline = trio.current_time() + END_S

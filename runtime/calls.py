@@ -12,7 +12,6 @@ Invariants
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -237,11 +236,11 @@ async def _breathe(exchange: Exchange) -> None:
     """Be a checkpoint now and then."""
     exchange.tells += 1
     if exchange.tells >= TELLS_BETWEEN_CHECKPOINTS or (
-        not exchange.tells & 7 and time.monotonic() - exchange.breathed_at > TELLING_S
+        not exchange.tells & 7 and exchange.clock() - exchange.breathed_at > TELLING_S
     ):
         exchange.tells = 0
         await trio.lowlevel.checkpoint()
-        exchange.breathed_at = time.monotonic()
+        exchange.breathed_at = exchange.clock()
 
 
 def tell_nowait(

@@ -94,6 +94,7 @@ class Exchange(Settling):
         self.last_id = 0
         self.nursery: trio.Nursery | None = None  # for local cells
         self.local_cells: LocalCells | None = None
+        self.by_reference: Callable[[type], str] | None = None  # names classes, if all share them
         self.closed = False
         self.controller = self.peer(controller) if controller else self.here
         self.vigil = Vigil(self)

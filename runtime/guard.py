@@ -15,6 +15,7 @@ Invariants
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -58,11 +59,13 @@ class Guard:
         self._beat_s = BEAT_S
         self._watch = Watch(BEAT_S)
         self._wards: dict[str, _Ward] = {}
+        self._names: dict[int, str] = {}  # of the wards, by incarnation
         self._guardian: Address | None = None
         self._sequence = 0
         self._number = 0
         self._acknowledged = Acknowledged(BEAT_S, trio.current_time())
         self._changed = trio.Event()
+        self._still: trio.Event | None = None
         control = exchange.control
         control[wire.Beat] = self._beat
         control[wire.Heard] = self._heard
@@ -84,17 +87,21 @@ class Guard:
         ward = self._wards.get(address.name)
         if ward is not None and ward.sequence > sequence:
             return
+        if ward is not None:
+            self._names.pop(ward.address.incarnation, None)
+        first = not self._wards
         self._wards[address.name] = _Ward(sequence, address, pid)
+        self._names[address.incarnation] = address.name
         self._watch.guard(address.name, address.incarnation, trio.current_time())
-        self._change()
+        if first:  # else the next check comes early enough
+            self._change()
 
     def unguard(self, sequence: int, incarnation: int) -> None:
         """Listen to that incarnation no longer."""
-        for name, ward in list(self._wards.items()):
-            if ward.address.incarnation == incarnation and ward.sequence < sequence:
-                del self._wards[name]
-                self._watch.unguard(name, incarnation)
-                self._change()
+        name = self._names.get(incarnation)
+        if name is not None and self._wards[name].sequence < sequence:
+            del self._wards[name], self._names[incarnation]
+            self._watch.unguard(name, incarnation)
 
     def beat_to(self, sequence: int, guardian: Address) -> None:
         """Beat to ``guardian`` from now on, the first time at once."""
@@ -113,6 +120,15 @@ class Guard:
             self._watch.set_period(beat_s, now)
             self._acknowledged.set_period(beat_s, now)
             self._change()
+
+    def stand_still(self) -> None:
+        """Neither beat nor check until `go_on`, as in a process that was stopped."""
+        self._still = trio.Event()
+
+    def go_on(self) -> None:
+        if self._still is not None:
+            self._still.set()
+            self._still = None
 
     def _change(self) -> None:
         self._changed.set()
@@ -158,6 +174,8 @@ class Guard:
     async def _keep_beating(self) -> None:
         due = trio.current_time()
         while True:
+            if self._still is not None:
+                await self._still.wait()
             self._beat_now()
             due = max(due + self._beat_s, trio.current_time())
             pace = self._beat_s
@@ -171,10 +189,12 @@ class Guard:
     async def _keep_checking(self) -> None:
         while True:
             now = trio.current_time()
-            due = self._watch.next_at(now) if self._wards else now + self._beat_s
+            due = self._watch.next_at(now) if self._wards else math.inf
             with trio.move_on_at(due):
                 await self._changed.wait()
                 continue
+            if self._still is not None:
+                await self._still.wait()
             woken = trio.current_time()
             if woken - due > self._beat_s / 2:  # this process stood still: let the beats in
                 await trio.sleep(0.02)

@@ -59,8 +59,8 @@ class Body(Protocol):
 class Host(Protocol):
     """Where the nodes of one system live."""
 
-    def exchange(self, system: str) -> Exchange:
-        """The messages of the controller. To be made once, before anything is started."""
+    def exchange(self) -> Exchange:
+        """The messages of a new system's controller. To be made before anything is started."""
 
     def open(self, on_exit: Callable[[Exited], None]) -> AbstractAsyncContextManager[None]:
         """Nodes can be started in the block; after it there are none.

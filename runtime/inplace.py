@@ -12,7 +12,6 @@ Invariants
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -51,7 +50,7 @@ async def handle_here(
     token = current.set(call)
     cell.taken = trio.Event()
     cell.in_flight = call
-    cell.handler, cell.handler_since = signature.name, time.monotonic()
+    cell.handler, cell.handler_since = signature.name, cell.exchange.clock()
     if cell.page is not None:
         cell.page.begin(signature.label, cell.handler_since)
     fate = Fate.EXPIRED

@@ -9,6 +9,8 @@ Invariants
   instant at which they were sent.
 * A fault decides from (source, target, frames) alone, so a seed replays a run.
 * A closed transport receives nothing more; what is sent to it vanishes, as on a wire.
+* While a transport is held, nothing is read from it and nothing leaves; after that both go on,
+  in order. From one that was cut nothing leaves any more, nor reaches it; nothing raises.
 
 Source: the idea of a routable fake network is from ``trio.testing``'s FakeNet.
 """
@@ -94,6 +96,8 @@ class MemoryTransport:
         self._peers: set[str] = set()
         self._inbox: deque[Message] = deque()
         self._bell = trio.Event()
+        self._held: list[tuple[str, list[bytes]]] | None = None
+        self._cut = False
         self._closed = False
 
     def connect(self, endpoint: str) -> None:
@@ -108,7 +112,10 @@ class MemoryTransport:
     def send(self, endpoint: str, frames: Sequence[Buffer]) -> bool:
         if endpoint not in self._peers:
             raise KeyError(endpoint)
-        self._network.carry(self._incarnation, endpoint, frames)
+        if self._held is not None:
+            self._held.append((endpoint, [bytes(frame) for frame in frames]))
+        elif not self._cut:
+            self._network.carry(self._incarnation, endpoint, frames)
         return False
 
     def holds(self, endpoint: str) -> bool:
@@ -117,13 +124,32 @@ class MemoryTransport:
     def arrived(self, message: Message) -> None:
         """Take a message in."""
         self._inbox.append(message)
-        self._bell.set()
+        if self._held is None:
+            self._bell.set()
+
+    def hold(self) -> None:
+        """Let nothing in or out, until `release`. Idempotent."""
+        self._held = self._held or []
+
+    def release(self) -> None:
+        """Let everything go on that was held."""
+        held, self._held = self._held or (), None
+        for endpoint, frames in held:
+            self._network.carry(self._incarnation, endpoint, frames)
+        if self._inbox:
+            self._bell.set()
+
+    def cut(self) -> None:
+        """Let nothing in or out any more, what was held included. The owner need not know."""
+        self._cut, self._held = True, None
+        self._inbox.clear()
+        self._network.leave(self)
 
     def receive(self) -> Message | None:
-        return self._inbox.popleft() if self._inbox else None
+        return self._inbox.popleft() if self._inbox and self._held is None else None
 
     async def wait(self) -> None:
-        if not self._inbox:
+        if not self._inbox or self._held is not None:
             self._bell = trio.Event()
         await self._bell.wait()
         if self._closed:

@@ -34,7 +34,10 @@ IDLE_S = 60.0
 
 
 class Outbox:
-    """The peers of one process, and what is on its way to them."""
+    """The peers of one process, and what is on its way to them.
+
+    ``clock``: by which this process measures what it does; a virtual one may be put here.
+    """
 
     reading: Reading
 
@@ -46,6 +49,7 @@ class Outbox:
         self.linked: Callable[[Peer], None] = _ignore
         self.strays: Counter[str] = Counter()
         self.boot_id = boot_id
+        self.clock: Callable[[], float] = monotonic
         self._hello = wire.Hello(address, boot_id, wire.VERSION)
         self._posted: list[Peer] = []
 
@@ -69,7 +73,7 @@ class Outbox:
             peer.dead = ExitReason(kind="lost", message=f"{peer.endpoint!r} leads nowhere")
             return True
         peer.connected = True
-        peer.posted_at = monotonic()
+        peer.posted_at = self.clock()
         taken = self.transport.send(peer.endpoint, encode(self._hello))
         if not peer.met:
             peer.met = True
@@ -86,17 +90,17 @@ class Outbox:
             return
         if peer.batch.add(envelope) or now:
             self.send(peer)
-            peer.posted_at = monotonic()
+            peer.posted_at = self.clock()
         elif not peer.posted:
             self.gather(peer)
-        elif peer.batch.count >= BATCH_ENVELOPES and monotonic() - peer.posted_at > BATCH_S:
+        elif peer.batch.count >= BATCH_ENVELOPES and self.clock() - peer.posted_at > BATCH_S:
             self.send(peer)
-            peer.posted_at = monotonic()
+            peer.posted_at = self.clock()
 
     def gather(self, peer: Peer) -> None:
         """Let the peer's batch leave at the end of the tick."""
         peer.posted = True
-        peer.posted_at = monotonic()
+        peer.posted_at = self.clock()
         self._posted.append(peer)
         self.reading.posted()
 
@@ -109,7 +113,7 @@ class Outbox:
 
     def close_idle(self) -> None:
         """Close what carried nothing for `IDLE_S`; the next use opens it again."""
-        now = monotonic()
+        now = self.clock()
         for peer in self.peers.values():
             if (
                 peer.connected

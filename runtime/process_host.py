@@ -10,6 +10,7 @@ Invariants
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -98,7 +99,8 @@ class ProcessHost:
         self._outputs = Outputs(output)
         self._boot = b""  # the same for every node
 
-    def exchange(self, system: str) -> Exchange:
+    def exchange(self) -> Exchange:
+        system = secrets.token_hex(8)
         address = Address(system, CONTROLLER, CONTROLLER_INCARNATION, self._transport.endpoint)
         boot = Boot(system, address, boot_id())
         self._boot = msgspec.msgpack.encode(boot)

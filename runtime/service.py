@@ -22,7 +22,6 @@ because a CancelScope costs 7 us and a handler that does not suspend 0.2.
 from __future__ import annotations
 
 import math
-import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -70,8 +69,8 @@ class Service(Mailbox):
         """Take messages until the cell ends or the scope is spent."""
         exchange, mailbox, page = self.exchange, self.mailbox, self.page
         until, handlers, notices = exchange.reading.until, self.handlers, exchange.reading.notices
-        task = trio.lowlevel.current_task()
-        now = slice_began = time.monotonic()
+        task, clock = trio.lowlevel.current_task(), exchange.clock
+        now = slice_began = clock()
         slices = 0
         confirms = self.confirms
         while self.ending is None:
@@ -82,7 +81,7 @@ class Service(Mailbox):
                 self.ready, self.serving = False, True
                 await until(self)
                 self.serving = False
-                now = slice_began = time.monotonic()
+                now = slice_began = clock()
                 slices = 0
                 continue
             if exchange.hold_until:
@@ -154,14 +153,14 @@ class Service(Mailbox):
                         self.keeping.take_now()
             if call.scope is not None and scope.cancel_called:
                 return
-            now = time.monotonic()
+            now = clock()
             if now - slice_began > SLICE_S:
                 exchange.drain()
                 slices += 1
                 if slices >= SLICES_BETWEEN_CHECKPOINTS:
                     await trio.lowlevel.checkpoint()
                     slices = 0
-                now = slice_began = time.monotonic()
+                now = slice_began = clock()
 
     @property
     def idle(self) -> bool:
@@ -254,5 +253,5 @@ class Service(Mailbox):
         """End now, for this."""
         if self.ending is not None and self.ending.kind == "crashed":
             return
-        age_s = time.monotonic() - self.handler_since if self.handler else 0.0
+        age_s = self.exchange.clock() - self.handler_since if self.handler else 0.0
         self.ending = crash_reason(crash, self.handler, age_s)

@@ -1,0 +1,99 @@
+"""A system without processes: the real controller and real nodes, in this trio run.
+
+    async def test_a_dead_middle_node_cuts_nobody_off(autojump_clock: Clock) -> None:
+        async with open_virtual_system() as system:
+            middle = await system.spawn(Relay)
+            ...
+            system.kill(middle)
+
+Time is whatever the run's clock says. With a virtual one, hours pass in seconds, every silence is
+judged at its exact instant, and a seed replays a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from signal import SIGCONT, SIGKILL, SIGSTOP
+from types import TracebackType
+
+from actors.controller import Controller
+from actors.system import Opening, System
+from runtime.address import Address
+from runtime.cell import Cell
+from runtime.host import Host
+from runtime.memory import Fault, MemoryNetwork, faithful
+from runtime.memory_host import MemoryBody, MemoryHost, open_memory_host
+from runtime.scheduling import seeded_scheduling
+
+
+class VirtualSystem(System):
+    """A system whose nodes are tasks, and what can befall them. See `runtime.memory_host`."""
+
+    def __init__(self, controller: Controller, cell: Cell, host: Host) -> None:
+        super().__init__(controller, cell, host)
+        assert isinstance(host, MemoryHost)
+        self.network: MemoryNetwork = host.network
+        self._bodies = host.bodies
+
+    def kill(self, who: Address) -> None:
+        """Its node is gone, here and now, as by ``kill -9``."""
+        self._body(who).signal(SIGKILL)
+
+    def exit(self, who: Address, code: int) -> None:
+        """Its node is gone, here and now, as by ``os._exit(code)``."""
+        self._body(who).vanish((code & 0xFF) << 8)
+
+    def freeze(self, who: Address) -> None:
+        """Its node neither hears nor is heard any more, as by SIGSTOP."""
+        self._body(who).signal(SIGSTOP)
+
+    def thaw(self, who: Address) -> None:
+        """Its node goes on where it was, and so do the messages from and to it."""
+        self._body(who).signal(SIGCONT)
+
+    def _body(self, who: Address) -> MemoryBody:
+        record = self.nodes.roll.known(who)
+        body = self._bodies.get(record.incarnation) if record is not None else None
+        if body is None:
+            raise LookupError(f"{who} is no living node of this system")
+        return body
+
+
+class _VirtualOpening(Opening[VirtualSystem]):
+    def __init__(self, seed: int, fault: Fault, output: Callable[[str, str], None]) -> None:
+        super().__init__(lambda: open_memory_host(fault, output), VirtualSystem, signals=False)
+        self._seed = seed
+        self._held = ExitStack()
+
+    async def __aenter__(self) -> VirtualSystem:
+        with ExitStack() as held:
+            held.enter_context(seeded_scheduling(self._seed))
+            system = await super().__aenter__()
+            self._held = held.pop_all()
+        return system
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        raised: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        with self._held:
+            return await super().__aexit__(kind, raised, trace)
+
+
+def open_virtual_system(
+    *,
+    seed: int = 0,
+    fault: Fault = faithful,
+    output: Callable[[str, str], None] = lambda name, line: None,
+) -> Opening[VirtualSystem]:
+    """``async with open_virtual_system() as system:`` runs one for the length of the block.
+
+    Args:
+        seed: decides in which order tasks run that could run at the same instant.
+        fault: what becomes of messages; see `runtime.memory`.
+        output: called with (name, line) for what nodes print: the tracebacks of crashes.
+    """
+    return _VirtualOpening(seed, fault, output)
