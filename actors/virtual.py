@@ -12,14 +12,17 @@ judged at its exact instant, and a seed replays a run.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from contextlib import ExitStack
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from types import TracebackType
 
+from actors.child_spec import check
 from actors.controller import Controller
 from actors.system import Opening, System
 from runtime.address import Address
+from runtime.behaviour import Strategy
 from runtime.cell import Cell
 from runtime.host import Host
 from runtime.memory import Fault, MemoryNetwork, faithful
@@ -61,8 +64,22 @@ class VirtualSystem(System):
 
 
 class _VirtualOpening(Opening[VirtualSystem]):
-    def __init__(self, seed: int, fault: Fault, output: Callable[[str, str], None]) -> None:
-        super().__init__(lambda: open_memory_host(fault, output), VirtualSystem, signals=False)
+    def __init__(
+        self,
+        seed: int,
+        fault: Fault,
+        output: Callable[[str, str], None],
+        strategy: Strategy,
+        intensity: tuple[int, float],
+    ) -> None:
+        super().__init__(
+            lambda: open_memory_host(fault, output),
+            VirtualSystem,
+            signals=False,
+            strategy=strategy,
+            intensity=intensity,
+            chance=random.Random(seed).random,
+        )
         self._seed = seed
         self._held = ExitStack()
 
@@ -88,12 +105,17 @@ def open_virtual_system(
     seed: int = 0,
     fault: Fault = faithful,
     output: Callable[[str, str], None] = lambda name, line: None,
+    strategy: Strategy = "one_for_one",
+    intensity: tuple[int, float] = (5, 10.0),
 ) -> Opening[VirtualSystem]:
     """``async with open_virtual_system() as system:`` runs one for the length of the block.
 
     Args:
-        seed: decides in which order tasks run that could run at the same instant.
+        seed: decides in which order tasks run that could run at the same instant, and how long
+            restarts wait.
         fault: what becomes of messages; see `runtime.memory`.
         output: called with (name, line) for what nodes print: the tracebacks of crashes.
+        strategy, intensity: how the controller supervises its own children.
     """
-    return _VirtualOpening(seed, fault, output)
+    check({"strategy": strategy, "intensity": intensity})
+    return _VirtualOpening(seed, fault, output, strategy, intensity)
