@@ -25,9 +25,9 @@ import trio
 
 from actors import requests
 from actors.ref import ActorRef, ref_to
-from actors.requests import Restart
 from runtime.behaviour import Behaviour
 from runtime.exits import ExitReason
+from runtime.registrar import Restart
 
 Ts = TypeVarTuple("Ts")
 A = TypeVar("A", bound="Actor")

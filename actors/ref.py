@@ -99,6 +99,14 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
         """It is certainly dead, by SIGKILL; what is placed under it lives on."""
         return await requests.kill(speaker(), self)
 
+    async def restart(self) -> ActorRef[A_co]:
+        """Its next incarnation is up, and this is its ref.
+
+        Raises:
+            SpawnError: it did not come up.
+        """
+        return ref_to(await requests.restart(speaker(), self))
+
     async def wait(self) -> ExitReason:
         """It has ended; at once if it has ended before."""
         return await requests.wait(speaker(), self)

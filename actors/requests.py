@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -23,11 +23,10 @@ from runtime.cell import Cell
 from runtime.errors import ActorDeadError, ActorError, SpawnError
 from runtime.exits import ExitReason
 from runtime.life import construct, constructor_of
-from runtime.registrar import Answer, Registrar, Row, Spec, registrar_of
+from runtime.registrar import Answer, Registrar, Restart, Row, Spec, Strategy, registrar_of
 from runtime.service import Service
 from runtime.signature import signature_of
 
-Restart = Literal["temporary"]
 T = TypeVar("T")
 
 
@@ -51,6 +50,8 @@ async def spawn(
     restart: Restart = "temporary",
     local: bool = False,
     start_s: float = 30.0,
+    strategy: Strategy = "one_for_one",
+    intensity: tuple[int, float] = (5, 10.0),
 ) -> Address:
     """Start a child under ``parent``. See `actors.System.spawn`."""
     behaviour, encoded = prepare(actor, args)
@@ -60,14 +61,15 @@ async def spawn(
             raise ValueError(f"the name of a child has no slash: {name!r}")
     if not 0 < start_s < math.inf:
         raise ValueError(f"start_s is a number of seconds, not {start_s!r}")
-    if restart != "temporary":
-        raise ValueError(f"restart={restart!r}: every child is temporary")
     spec = Spec(
         entry=entry_of(behaviour, local),
         parent=parent,
         name=name or "",
         stem=behaviour.__name__.lower(),
         restart=restart,
+        strategy=strategy,
+        max_restarts=intensity[0],
+        period_s=intensity[1],
         local=local,
         start_s=start_s,
         token=f"{cell.address.incarnation}-{cell.exchange.next_id()}",
@@ -194,6 +196,12 @@ async def kill(cell: Service, who: Address) -> ExitReason:
     """See `actors.ActorRef.kill`."""
     reason: ExitReason = await _ask(cell, Registrar.kill_one, who)
     return reason
+
+
+async def restart(cell: Service, who: Address) -> Address:
+    """See `actors.ActorRef.restart`."""
+    address: Address = await _ask(cell, Registrar.restart_one, who)
+    return address
 
 
 async def wait(cell: Service, who: Address) -> ExitReason:

@@ -29,7 +29,6 @@ from actors.controller import Controller
 from actors.nodes import Nodes
 from actors.record import Happened
 from actors.ref import ActorRef, ref_to
-from actors.requests import Restart
 from runtime import context
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.behaviour import handlers_of
@@ -39,7 +38,7 @@ from runtime.keeper import PRELOAD, Keeper, open_zygote
 from runtime.launcher import LocalLauncher
 from runtime.life import START, boot_id, clock_offset
 from runtime.output import Outputs
-from runtime.registrar import Row
+from runtime.registrar import Restart, Row, Strategy
 from runtime.run_folder import open_run_folder, raise_open_file_limit, socket_path
 from runtime.zmq_transport import ZmqTransport
 
@@ -75,6 +74,9 @@ class System:
         restart: Restart = "temporary",
         local: bool = False,
         start_s: float = 30.0,
+        parent: ActorRef[Any] | None = None,
+        strategy: Strategy = "one_for_one",
+        intensity: tuple[int, float] = (5, 10.0),
     ) -> ActorRef[A]:
         """The actor runs, in a process of its own, as a child of the controller.
 
@@ -92,11 +94,13 @@ class System:
             self.cell,
             actor,
             args,
-            parent=CONTROLLER,
+            parent=CONTROLLER if parent is None else parent.name,
             name=name,
             restart=restart,
             local=local,
             start_s=start_s,
+            strategy=strategy,
+            intensity=intensity,
         )
         return ref_to(address)
 
@@ -131,6 +135,8 @@ def open_system(
     *,
     signals: bool = True,
     output: Callable[[str, str], None] | None = None,
+    strategy: Strategy = "one_for_one",
+    intensity: tuple[int, float] = (5, 10.0),
 ) -> _Opening:
     """``async with open_system() as system:`` runs a system for the length of the block.
 
