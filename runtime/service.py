@@ -9,6 +9,7 @@ Invariants
 ----------
 * One message at a time, in the order of arrival; reentrant handlers alone overlap.
 * Every message that was delivered gets exactly one fate in its pair's ledger.
+* What no handler is named like is refused when it comes, and waits for nobody.
 * A scope that was cancelled is left and replaced before another message starts, and the
   deadline of one message never outlives it: nobody else's ask is cancelled.
 * An exception of an asked handler goes to the asker; one of a told handler ends the cell.
@@ -128,6 +129,9 @@ class Service(Seat):
         mailbox = self.mailbox
         if self.ending is not None:
             self.exchange.fail(inbound, part, "dead", f"{self.address} is ending")
+        elif message.handler not in self.handlers:
+            why = f"{self.address.name} has no handler {message.handler[:100]!r}"
+            self.exchange.fail(inbound, part, "wire", why)
         elif mailbox and (
             len(mailbox) >= self.mailbox_messages or self._bytes + weight > self.mailbox_bytes
         ):
@@ -234,11 +238,7 @@ class Service(Seat):
             message, payload, buffers = part
             weight = weigh(part) if buffers else message.size
             self._bytes -= weight
-            signature = handlers.get(message.handler)
-            if signature is None:
-                why = f"{self.address.name} has no handler {message.handler[:100]!r}"
-                exchange.fail(inbound, part, "wire", why)
-                continue
+            signature = handlers[message.handler]
             if signature.reentrant:
                 take_apart(self, signature, inbound, part)
                 continue
