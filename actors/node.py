@@ -1,9 +1,8 @@
-"""The compute node: an actor that keeps a stopwatch and can start nodes under itself."""
+"""The compute node: an actor that keeps a stopwatch."""
 
 import trio
 
-from actors.actor import Actor, reentrant
-from actors.ref import ActorRef
+from actors.actor import Actor
 from actors.stopwatch import Stopwatch
 
 
@@ -24,13 +23,3 @@ class ComputeNode(Actor):
     async def time(self) -> int:
         """The total in whole milliseconds, with the stretch that runs."""
         return int(self._stopwatch.elapsed_s(trio.current_time()) * 1000)
-
-    @reentrant
-    async def ping(self) -> bool:
-        """Answer."""
-        return True
-
-    @reentrant
-    async def create(self, name: str, start_s: float) -> ActorRef["ComputeNode"]:
-        """Start another node under this one."""
-        return await self.spawn(ComputeNode, name=name, start_s=start_s)
