@@ -18,10 +18,11 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import functools
 import inspect
 import types
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -56,11 +57,11 @@ def read_arguments(
             raise WireError(f"{name} takes no arguments, but was given {extra}")
         most = f"{len(expected)} argument{'s' * (len(expected) > 1)}"
         raise WireError(f"{name} takes at most {most}, but was given {extra} too")
-    if parameters is None:
+    if parameters is None or not expected:
         return (), {}
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
-    declared = inspect.signature(parameters.function).parameters
+    declared = _declared(parameters.function)
     for parameter, word in zip(expected, words, strict=False):
         hint = parameters.hints.get(parameter, Any)
         try:
@@ -80,6 +81,11 @@ def read_arguments(
     return tuple(positional), keywords
 
 
+@functools.lru_cache(maxsize=1024)
+def _declared(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
+
+
 def read_word(word: str, hint: Any) -> Any:
     """What ``word`` means for a parameter that is annotated ``hint``.
 
@@ -93,7 +99,7 @@ def read_word(word: str, hint: Any) -> Any:
     if not all(option in BUFFERS or option is str or _is_scalar(option) for option in bare):
         return msgspec.json.decode(word.encode(), type=hint)
     if str in bare:
-        return word if hint is str else msgspec.convert(word, hint, strict=False)
+        return word
     for kind in BUFFERS:
         if kind in bare:
             return kind(word.encode())

@@ -30,6 +30,7 @@ from actors.record import Happened, Record
 from actors.ref import ActorRef, ref_to
 from actors.system import System
 from actors.topology import Id
+from runtime.address import CONTROLLER
 from runtime.behaviour import Behaviour, handlers_of
 from runtime.errors import SpawnError, WireError
 from runtime.life import constructor_of
@@ -120,11 +121,8 @@ class Forest:
 
     def _pid(self, name: str) -> int:
         """Of its process: a local cell has its node's."""
-        host, slash, _ = name.partition("/")
-        if not slash:
-            return self._nodes.records[name].pid
-        record = self._nodes.records.get(host)
-        return self.controller_pid if record is None else record.pid
+        host = name.partition("/")[0]
+        return self.controller_pid if host == CONTROLLER else self._nodes.row(host).pid
 
     async def handlers(self, id: Id) -> list[str]:
         return describe(self._handlers(id).values())
@@ -185,7 +183,7 @@ class Forest:
         return self._created(ref)
 
     def _created(self, ref: ActorRef[Any]) -> Created:
-        record = self._nodes.known(ref)
+        record = self._nodes.known(ref)  # also if it has gone again meanwhile
         return Created(0 if record is None else record.pid, ref.endpoint)
 
     async def remove(self, id: Id) -> bool:
