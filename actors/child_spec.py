@@ -53,7 +53,7 @@ class ChildOptions(TypedDict, total=False):
     ``strategy``, ``intensity``: how it supervises its own children: ``one_for_one``,
         ``one_for_all`` or ``rest_for_one``; so many restarts in so many seconds, (5, 10.0).
     ``snapshot_every_s``: how often its `snapshot` is kept for the next incarnation, 1 s; or
-        ``"message"``: before the reply to each message leaves.
+        ``"message"``: before the reply to each message leaves. Of a temporary child none is.
     ``hang_after_s``: it is killed when a handler has not yielded for so long; never.
     ``mailbox_messages``, ``mailbox_bytes``: the bounds of its mailbox, 8,192 and 32 MiB.
     """
@@ -143,13 +143,16 @@ def spec_of(
     local = options.get("local", False)
     strategy, intensity = behaviour._supervises
     limit, period_s = options.get("intensity", intensity)
+    restart = options.get("restart", "temporary")
     every = options.get("snapshot_every_s", 1.0)
+    if restart == "temporary":
+        every = math.inf  # nobody takes its state over
     return Spec(
         entry=entry,
         parent=parent,
         name=options.get("name") or "",
         stem=behaviour.__name__.lower(),
-        restart=options.get("restart", "temporary"),
+        restart=restart,
         strategy=options.get("strategy", strategy),
         max_restarts=limit,
         period_s=period_s,

@@ -20,6 +20,8 @@ from typing import Final
 
 import msgspec
 
+from actors.topology import Id
+
 SILENCE_PERIODS: Final = 4
 REPEAT_PERIODS: Final = 5
 
@@ -27,35 +29,35 @@ REPEAT_PERIODS: Final = 5
 class Created(msgspec.Struct, frozen=True):
     """A node came up at ``at``: a first life or a next one."""
 
-    id: int
+    id: Id
     at: float
 
 
 class Silenced(msgspec.Struct, frozen=True):
     """A node fell silent; its last beat came at ``at``."""
 
-    id: int
+    id: Id
     at: float
 
 
 class Heard(msgspec.Struct, frozen=True):
     """A silent node was heard again at ``at``."""
 
-    id: int
+    id: Id
     at: float
 
 
 class Died(msgspec.Struct, frozen=True):
     """A node is dead; its last sign of life came at ``at``."""
 
-    id: int
+    id: Id
     at: float
 
 
 class Forgotten(msgspec.Struct, frozen=True):
     """A node was removed at ``at``."""
 
-    id: int
+    id: Id
     at: float
 
 
@@ -73,7 +75,7 @@ class Sign(enum.Enum):
 class Notice(msgspec.Struct, frozen=True):
     """One thing to print."""
 
-    id: int
+    id: Id
     sign: Sign
 
 
@@ -94,7 +96,7 @@ class Heartbeat:
 
     def __init__(self, *, roll_call: bool = False) -> None:
         self._roll_call = roll_call
-        self._nodes: dict[int, _Watched] = {}
+        self._nodes: dict[Id, _Watched] = {}
         self._period_s = 0.0
         self._ordered_at = 0.0
         self._tick_at = math.inf

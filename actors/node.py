@@ -2,7 +2,7 @@
 
 import trio
 
-from actors.actor import Actor, reentrant
+from actors.actor import Actor
 from actors.stopwatch import Stopwatch
 
 
@@ -33,8 +33,3 @@ class ComputeNode(Actor):
     async def time(self) -> int:
         """The total in whole milliseconds, with the stretch that runs."""
         return int(self._stopwatch.elapsed_s(trio.current_time()) * 1000)
-
-    @reentrant
-    async def ping(self) -> bool:
-        """Answer."""
-        return True

@@ -20,14 +20,16 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 ROOT: Final = -1
+Id = int | str
+"""A number, or a name: all nodes of one tree have the one, or all have the other."""
 
 
 class Topology(Protocol):
-    def parent(self, id: int, wanted: int | None, places: Sequence[tuple[int, int]]) -> int:
+    def parent(self, id: Id, wanted: Id | None, places: Sequence[tuple[Id, Id]]) -> Id:
         """Return the parent for ``id``, which has no place yet.
 
         Args:
-            id: 0 or more.
+            id: 0 or more, or a name.
             wanted: the parent that the user named, if any.
             places: (id, parent) in order of creation, the dead included.
         """
@@ -36,14 +38,14 @@ class Topology(Protocol):
 class Tree:
     """A general tree: the parent is the wanted one."""
 
-    def parent(self, id: int, wanted: int | None, places: Sequence[tuple[int, int]]) -> int:
+    def parent(self, id: Id, wanted: Id | None, places: Sequence[tuple[Id, Id]]) -> Id:
         return ROOT if wanted is None else wanted
 
 
 class Chain:
     """Each node under the one created before it that is still there."""
 
-    def parent(self, id: int, wanted: int | None, places: Sequence[tuple[int, int]]) -> int:
+    def parent(self, id: Id, wanted: Id | None, places: Sequence[tuple[Id, Id]]) -> Id:
         return places[-1][0] if places else ROOT
 
 
@@ -54,15 +56,23 @@ class SearchTree:
         ValueError: ``id`` has a place.
     """
 
-    def parent(self, id: int, wanted: int | None, places: Sequence[tuple[int, int]]) -> int:
-        above = ROOT
+    def parent(self, id: Id, wanted: Id | None, places: Sequence[tuple[Id, Id]]) -> Id:
+        above: Id = ROOT
         for node, its_parent in places:
             if node == id:
                 raise ValueError(f"node {id} has a place already")
             # Children stand behind their parents, so one pass walks from the root to a leaf.
-            if its_parent == above and (above == ROOT or (node < above) == (id < above)):
+            if its_parent == above and (
+                above == ROOT or _before(node, above) == _before(id, above)
+            ):
                 above = node
         return above
+
+
+def _before(one: Id, other: Id) -> bool:
+    if isinstance(one, int) and isinstance(other, int):
+        return one < other
+    return str(one) < str(other)
 
 
 _TOPOLOGIES: Final[dict[str, Topology]] = {"tree": Tree(), "list": Chain(), "bst": SearchTree()}

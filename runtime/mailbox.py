@@ -3,6 +3,7 @@
 Invariants
 ----------
 * It never holds more than its bounds, but for one message of any size, and the cell's own hooks.
+* What no handler is named like is refused when it comes, and waits for nobody.
 * An ask that could never be served, for its asker keeps the cell busy, is refused at once.
 * What is cancelled or orphaned is unqueued, or its handler is cancelled; tells stay.
 
@@ -120,6 +121,9 @@ class Mailbox(Seat):
         mailbox = self.mailbox
         if self.ending is not None:
             self.exchange.fail(inbound, part, "dead", f"{self.address} is ending")
+        elif message.handler not in self.handlers:
+            why = f"{self.address.name} has no handler {message.handler[:100]!r}"
+            self.exchange.fail(inbound, part, "wire", why)
         elif mailbox and (
             len(mailbox) >= self.mailbox_messages or self._bytes + weight > self.mailbox_bytes
         ):

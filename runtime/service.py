@@ -92,12 +92,8 @@ class Service(Mailbox):
             weight = weigh(part) if buffers else message.size
             self._bytes -= weight
             signature = handlers.get(message.handler)
-            if signature is None and inbound is self.own:
-                signature = message  # a hook is both
             if signature is None:
-                why = f"{self.address.name} has no handler {message.handler[:100]!r}"
-                exchange.fail(inbound, part, "wire", why)
-                continue
+                signature = message  # a hook is both; a stranger was refused when it came
             if signature.reentrant:
                 self.reentrants -= 1
                 take_apart(self, signature, inbound, part)

@@ -1,4 +1,4 @@
-"""``regrow``: the shell on stdin and stdout.
+"""``regrow``: the shell on stdin and stdout. ``regrow run``: a tree of the user's own.
 
 The only place where the shell meets the real system. stdout holds answers and notices
 and nothing else; diagnostics go to stderr.
@@ -13,9 +13,11 @@ import sys
 
 import trio
 
-from shell.forest import open_forest
+from shell.classes import import_from_here
 from shell.options import parse_options
+from shell.planting import open_forest
 from shell.process import Process
+from shell.unattended import Unattended
 
 
 def main() -> int:
@@ -23,6 +25,7 @@ def main() -> int:
     options = parse_options()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="regrow: %(message)s")
     _fill_descriptors()
+    import_from_here()
     input_fd = 0
     if options.script is not None:
         try:
@@ -38,6 +41,8 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     try:
+        if not options.shell:
+            return trio.run(Unattended(options).run)
         return trio.run(Process(options, open_forest, input_fd, 1).run)
     except KeyboardInterrupt:
         return 130

@@ -8,6 +8,7 @@ Invariants
   never in its own way, nor a later one in an earlier one's.
 """
 
+from actors.topology import Id
 from shell.ticket import Ticket
 
 Turns = dict[int, Ticket]
@@ -26,10 +27,10 @@ class Claims:
     """The claims of all unanswered tickets, by id."""
 
     def __init__(self) -> None:
-        self._owners: dict[int, Turns] = {}
-        self._sharers: dict[int, Turns] = {}
+        self._owners: dict[Id, Turns] = {}
+        self._sharers: dict[Id, Turns] = {}
 
-    def share(self, ticket: Ticket, id: int) -> bool:
+    def share(self, ticket: Ticket, id: Id) -> bool:
         """``ticket`` uses ``id`` instead of what it used; True if nobody owns that."""
         self.unshare(ticket)
         ticket.shared = id
@@ -45,7 +46,7 @@ class Claims:
             self._drop(self._sharers, ticket.shared, ticket.seq)
             ticket.shared = None
 
-    def own(self, ticket: Ticket, ids: set[int]) -> None:
+    def own(self, ticket: Ticket, ids: set[Id]) -> None:
         """``ticket`` owns ``ids`` instead of what it owned."""
         for id in ticket.owned or ():
             self._drop(self._owners, id, ticket.seq)
@@ -59,20 +60,20 @@ class Claims:
         if ticket.owned is not None:
             self.own(ticket, set())
 
-    def owner_before(self, id: int, seq: int) -> Ticket | None:
+    def owner_before(self, id: Id, seq: int) -> Ticket | None:
         """One of the earlier owners of ``id``."""
         return turn_before(self._owners.get(id, {}), seq)
 
-    def sharer_before(self, id: int, seq: int) -> Ticket | None:
+    def sharer_before(self, id: Id, seq: int) -> Ticket | None:
         """One of the earlier users of ``id``."""
         return turn_before(self._sharers.get(id, {}), seq)
 
-    def waiting_sharer_before(self, id: int, seq: int) -> Ticket | None:
+    def waiting_sharer_before(self, id: Id, seq: int) -> Ticket | None:
         """One of the earlier users of ``id`` that have not started."""
         sharers = self._sharers.get(id, {})
         return turn_before({turn: each for turn, each in sharers.items() if not each.ready}, seq)
 
-    def _drop(self, turns: dict[int, Turns], id: int, seq: int) -> None:
+    def _drop(self, turns: dict[Id, Turns], id: Id, seq: int) -> None:
         tickets = turns[id]
         del tickets[seq]
         if not tickets:

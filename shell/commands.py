@@ -13,21 +13,28 @@ from typing import Final
 
 import msgspec
 
+from actors.topology import Id
+
 CONTROLLER: Final = -1
 """The id that names the controller, as a parent only."""
 
 
-class Create(msgspec.Struct, frozen=True, gc=False):
-    """Start node ``id``; ``parent`` is None where the line names none."""
+class Create(msgspec.Struct, frozen=True):
+    """Start node ``id``; ``parent`` is None where the line names none.
 
-    id: int
-    parent: int | None = None
+    ``actor`` ("module:Class") is empty for a compute node; ``arguments`` are its constructor's.
+    """
+
+    id: Id
+    parent: Id | None = None
+    actor: str = ""
+    arguments: tuple[str, ...] = ()
 
 
 class Execute(msgspec.Struct, frozen=True):
     """Ask node ``id`` for ``verb``."""
 
-    id: int
+    id: Id
     verb: str
     arguments: tuple[str, ...] = ()
 
@@ -35,7 +42,7 @@ class Execute(msgspec.Struct, frozen=True):
 class Ping(msgspec.Struct, frozen=True, gc=False):
     """Ask whether node ``id`` can be reached."""
 
-    id: int
+    id: Id
 
 
 class Heartbeat(msgspec.Struct, frozen=True, gc=False):
@@ -47,13 +54,19 @@ class Heartbeat(msgspec.Struct, frozen=True, gc=False):
 class Remove(msgspec.Struct, frozen=True, gc=False):
     """Stop and forget node ``id`` and all nodes placed under it."""
 
-    id: int
+    id: Id
 
 
 class Kill(msgspec.Struct, frozen=True, gc=False):
     """End node ``id`` by SIGKILL; it keeps its place."""
 
-    id: int
+    id: Id
+
+
+class Restart(msgspec.Struct, frozen=True, gc=False):
+    """End node ``id`` if it lives, and let its next incarnation live."""
+
+    id: Id
 
 
 class ListAll(msgspec.Struct, frozen=True, gc=False):
@@ -71,9 +84,10 @@ class Sleep(msgspec.Struct, frozen=True, gc=False):
 
 
 class Help(msgspec.Struct, frozen=True, gc=False):
-    """Usage of all commands, or of ``topic``."""
+    """Usage of all commands, or of the command ``topic``, or the handlers of node ``id``."""
 
     topic: str | None = None
+    id: Id | None = None
 
 
 class Exit(msgspec.Struct, frozen=True, gc=False):
@@ -104,6 +118,7 @@ Command = (
     | Heartbeat
     | Remove
     | Kill
+    | Restart
     | ListAll
     | ShowTree
     | Sleep
@@ -119,6 +134,7 @@ WORDS: Final[dict[type, str]] = {
     Heartbeat: "heartbeat",
     Remove: "remove",
     Kill: "kill",
+    Restart: "restart",
     ListAll: "all",
     ShowTree: "tree",
     Sleep: "sleep",

@@ -43,7 +43,7 @@ def shown(result: object) -> str:
 
 
 class Spec:
-    """The dialect ``spec``, and the base of the others."""
+    """The dialect ``spec``, and the base of the others. ``named``: ids are names."""
 
     name = "spec"
     topology: str | None = None  # what the dialect implies
@@ -51,9 +51,12 @@ class Spec:
     roll_call = False  # one notice a node and period, not only silences
     ok = "Ok"
 
+    def __init__(self, *, named: bool = False) -> None:
+        self._named = named
+
     def read(self, line: str) -> Command | None:
         """Parse a line, without its end."""
-        return parse(line)
+        return parse(line, named=self._named)
 
     def echo(self, line: str) -> str:
         """What to print before the answer to the line that was read last."""
@@ -130,12 +133,13 @@ class V34(Spec):
     greeting = "Controller Node started. Listening for commands from console...\n"
     roll_call = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, named: bool = False) -> None:
+        super().__init__(named=named)
         self._beating = False
         self._mute = False
 
     def read(self, line: str) -> Command | None:
-        command = parse(line)
+        command = super().read(line)
         self._mute = False
         if self._beating and isinstance(command, Mistake) and line.split() == ["stop"]:
             self._mute = True
@@ -148,7 +152,8 @@ class V34(Spec):
         return "" if self._mute else f"Received command: {line}\n"
 
     def executed(self, command: Execute, result: object) -> str:
-        return super().executed(command, result).replace(": ", ":", 1)
+        answer = super().executed(command, result)
+        return answer.replace(": ", ":", 1) if command.verb == "time" else answer
 
     def done(self, command: Command, result: object) -> str:
         if isinstance(command, Heartbeat):
@@ -189,9 +194,11 @@ class V45(Spec):
     topology = "bst"
 
     def executed(self, command: Execute, result: object) -> str:
-        if result is None:
+        if result is None and command.verb in ("start", "stop"):
             return f"OK: {command.verb}\n"
-        return f"OK: {result} ms\n" if command.verb == "time" else f"OK: {shown(result)}\n"
+        if type(result) is int and command.verb == "time":
+            return f"OK: {result} ms\n"
+        return super().executed(command, result)
 
     def done(self, command: Command, result: object) -> str:
         match command:
@@ -249,7 +256,7 @@ class Json(Spec):
         word = command.word if isinstance(command, Mistake) else WORDS[type(command)]
         fields.append(("command", _quoted(word)))
         if (id := getattr(command, "id", None)) is not None:
-            fields.append(("id", str(id)))
+            fields.append(("id", _quoted(id)))
         if isinstance(outcome, Done):
             fields += (("ok", "true"), ("result", self._result(command, outcome.result)))
         else:
@@ -267,7 +274,7 @@ class Json(Spec):
         if notice.sign is Sign.BEAT:
             return ""
         available = "true" if notice.sign is Sign.BACK else "false"
-        return f'{{"notice": "heartbit", "id": {notice.id}, "available": {available}}}\n'
+        return f'{{"notice": "heartbit", "id": {_quoted(notice.id)}, "available": {available}}}\n'
 
     def more_notices(self, count: int) -> str:
         return f'{{"notice": "heartbit", "more": {count}}}\n'

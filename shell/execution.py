@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from actors.topology import Id
 from runtime.errors import (
     ActorDeadError,
     ActorError,
@@ -27,7 +28,7 @@ from runtime.errors import (
     UnreachableError,
     WireError,
 )
-from shell.answers import Created, Done, Failed, Failure, Outcome
+from shell.answers import Done, Failed, Failure, Outcome
 from shell.commands import (
     CONTROLLER,
     Command,
@@ -40,13 +41,14 @@ from shell.commands import (
     Mistake,
     Ping,
     Remove,
+    Restart,
     ShowTree,
     Sleep,
 )
 from shell.notices import Notices
 from shell.order import Order
 from shell.ticket import Ticket
-from shell.tree import GONE, Tree, UnknownVerb
+from shell.tree import GONE, Tree, UnknownNode, UnknownVerb
 from shell.usage import usage
 from shell.views import TreeView
 
@@ -84,7 +86,8 @@ class Execution:
             Kill: self._check_known,
             ListAll: self._list,
             ShowTree: self._show,
-            Help: self._help,
+            Help: self._check_help,
+            Restart: self._check_known,
             Mistake: self._mistake,
         }
         self._runs: dict[type, Callable[[Any], Awaitable[Outcome]]] = {
@@ -92,6 +95,8 @@ class Execution:
             Ping: self._ping,
             Remove: self._remove,
             Kill: self._kill,
+            Restart: self._restart,
+            Help: self._help,
             Heartbeat: self._beat,
             Sleep: self._sleep,
         }
@@ -104,13 +109,15 @@ class Execution:
         found = self._checks.get(type(command))
         return None if found is None else found(command)
 
-    async def run(self, command: Command, parent: int | None) -> Outcome:
+    async def run(self, command: Command, parent: Id | None) -> Outcome:
         """Do it, wait for it. ``parent``: where a create goes."""
         try:
             if type(command) is Create:
                 assert parent is not None
                 return await self._create(command, parent)
             return await self._runs[type(command)](command)
+        except UnknownNode:
+            return _NOT_FOUND
         except (SpawnError, WireError, RemoteError) as error:
             return Failed(Failure.OTHER, str(error) or type(error).__name__)
         except ActorError as error:
@@ -123,11 +130,13 @@ class Execution:
         """Whether the places changed: a create's node came, a remove's nodes went."""
         if type(command) is Remove:
             return outcome is not _NOT_FOUND and self._tree.state(command.id) is None
+        if type(command) is Create and self._tree.state(command.id) is None:
+            return False  # it has come, and gone again
         return type(outcome) is Done
 
     # Checks.
 
-    def _check_create(self, command: Create, parent: int | None) -> Outcome | None:
+    def _check_create(self, command: Create, parent: Id | None) -> Outcome | None:
         if parent is None or self._tree.state(command.id) is not None:
             return Failed(Failure.ALREADY_EXISTS)
         if parent != CONTROLLER:
@@ -150,7 +159,7 @@ class Execution:
             return _NOT_FOUND
         return Done(False) if state in GONE else None
 
-    def _check_known(self, command: Remove | Kill) -> Outcome | None:
+    def _check_known(self, command: Remove | Kill | Restart) -> Outcome | None:
         return _NOT_FOUND if self._tree.state(command.id) is None else None
 
     def _mistake(self, command: Mistake) -> Outcome:
@@ -164,7 +173,9 @@ class Execution:
         places = sorted(self._tree.places(), key=lambda place: self._order.rank(place.id))
         return Done(TreeView(self._tree.controller_pid, places))
 
-    def _help(self, command: Help) -> Outcome:
+    def _check_help(self, command: Help) -> Outcome | None:
+        if command.id is not None:
+            return _NOT_FOUND if self._tree.state(command.id) is None else None
         try:
             return Done(usage(command.topic))
         except KeyError:
@@ -172,12 +183,12 @@ class Execution:
 
     # Runs.
 
-    async def _create(self, command: Create, parent: int) -> Outcome:
+    async def _create(self, command: Create, parent: Id) -> Outcome:
+        actor, arguments = command.actor, command.arguments
         try:
-            pid = await self._tree.create(command.id, parent)
+            return Done(await self._tree.create(command.id, parent, actor, arguments))
         except (ActorDeadError, UnreachableError):
             return Failed(Failure.PARENT_UNAVAILABLE)
-        return Done(Created(pid, self._tree.endpoint(command.id)))
 
     async def _execute(self, command: Execute) -> Outcome:
         try:
@@ -199,6 +210,13 @@ class Execution:
     async def _kill(self, command: Kill) -> Outcome:
         await self._tree.kill(command.id)
         return _DONE
+
+    async def _restart(self, command: Restart) -> Outcome:
+        return Done(await self._tree.restart(command.id))
+
+    async def _help(self, command: Help) -> Outcome:
+        assert command.id is not None
+        return Done(tuple(await self._tree.handlers(command.id)))
 
     async def _beat(self, command: Heartbeat) -> Outcome:
         period_s = command.ms / 1000

@@ -10,12 +10,13 @@ Invariants
 * The parent of a create that has started never changes.
 * After a create has failed or a subtree is gone, the creates of later lines that have
   not started have the parents they would have had if it had never been.
+* What came or went without a line of ours is known from the moment at which it is heard of.
 * `subtree` misses nothing that an earlier create may still put there.
 """
 
 from collections.abc import Iterable
 
-from actors.topology import Topology
+from actors.topology import Id, Topology
 from shell.claims import Turns
 from shell.commands import Create, Remove
 from shell.ticket import Ticket
@@ -24,26 +25,26 @@ from shell.ticket import Ticket
 class Forecast:
     """The places: settled ones, and those of unanswered creates."""
 
-    def __init__(self, topology: Topology, places: Iterable[tuple[int, int]]) -> None:
+    def __init__(self, topology: Topology, places: Iterable[tuple[Id, Id]]) -> None:
         self._topology = topology
         self.computed = topology.parent(0, 1, ()) != 1  # from the places, not as wanted
-        self._settled: dict[int, int] = dict(places)
-        self._ranks: dict[int, int] = {id: n for n, id in enumerate(self._settled, 1)}
-        self._expected: dict[int, int] = dict(self._settled)  # in order of lines
+        self._settled: dict[Id, Id] = dict(places)
+        self._ranks: dict[Id, float] = {id: n for n, id in enumerate(self._settled, 1)}
+        self._expected: dict[Id, Id] = dict(self._settled)  # in order of lines
         self._creates: Turns = {}
         self._removes: Turns = {}
         self.last_rank = len(self._ranks)
 
-    def rank(self, id: int) -> int | None:
+    def rank(self, id: Id) -> float | None:
         """The number of the line that created ``id``; None: not settled."""
         return self._ranks.get(id)
 
-    def add(self, create: Ticket) -> int | None:
+    def add(self, create: Ticket) -> Id | None:
         """Place a create; return the parent it will use as far as can be told."""
         self._creates[create.seq] = create
         return self._place(create)
 
-    def add_remove(self, remove: Ticket) -> set[int]:
+    def add_remove(self, remove: Ticket) -> set[Id]:
         """Expect a subtree to go; return all ids that it may have."""
         self._removes[remove.seq] = remove
         self._expect_without(remove)
@@ -65,24 +66,46 @@ class Forecast:
                 self._settled.pop(id, None)
                 self._ranks.pop(id, None)
 
-    def place_anew(self, seq: int) -> list[tuple[Ticket, int | None]]:
+    def learn(self, id: Id, parent: Id, rank: float) -> None:
+        """A node is there: if no create has brought it, it came after the line before ``rank``."""
+        if id not in self._settled and not any(
+            isinstance(each.command, Create) and each.command.id == id
+            for each in self._creates.values()
+        ):
+            self._settled[id] = self._expected[id] = parent
+            self._ranks[id] = rank
+
+    def forget(self, id: Id) -> bool:
+        """A node is gone; True: creates may have been placed with it in mind, call `place_anew`.
+
+        What an unanswered remove takes along is settled with it.
+        """
+        if id not in self._settled or any(id in (r.owned or ()) for r in self._removes.values()):
+            return False
+        del self._ranks[id], self._settled[id]
+        self._expected.pop(id, None)
+        return bool(self._creates)
+
+    def place_anew(self, seq: int) -> list[tuple[Ticket, Id | None]]:
         """Place the creates after ``seq`` that have not started; return them as `add` does."""
-        turns: list[tuple[int, int]] = [(rank, id) for id, rank in self._ranks.items()]
-        turns += ((turn, -1) for turn in (*self._creates, *self._removes))
+        turns: list[tuple[float, Id | None]] = [(rank, id) for id, rank in self._ranks.items()]
+        turns += ((turn, None) for turn in (*self._creates, *self._removes))
         self._expected.clear()
-        placed: list[tuple[Ticket, int | None]] = []
-        for turn, id in sorted(turns):
-            if turn in self._removes:
-                self._expect_without(self._removes[turn])
-            elif (create := self._creates.get(turn)) is None:
+        placed: list[tuple[Ticket, Id | None]] = []
+        for turn, id in sorted(turns, key=_rank):
+            if id is not None:
                 self._expected[id] = self._settled[id]
-            elif create.ready or turn < seq:
-                self._expect(create)
+            elif (remove := self._removes.get(int(turn))) is not None:
+                self._expect_without(remove)
             else:
-                placed.append((create, self._place(create)))
+                create = self._creates[int(turn)]
+                if create.ready or turn < seq:
+                    self._expect(create)
+                else:
+                    placed.append((create, self._place(create)))
         return placed
 
-    def subtree(self, remove: Ticket) -> set[int]:
+    def subtree(self, remove: Ticket) -> set[Id]:
         """The id and all that is, or may be, below it when the turn comes."""
         assert isinstance(remove.command, Remove)
         children = _children(self._settled)
@@ -91,7 +114,7 @@ class Forecast:
                 children.setdefault(create.shared, []).extend(create.owned)
         return _below(remove.command.id, children)
 
-    def _place(self, ticket: Ticket) -> int | None:
+    def _place(self, ticket: Ticket) -> Id | None:
         command = ticket.command
         assert isinstance(command, Create)
         taken = command.id in self._expected
@@ -101,7 +124,7 @@ class Forecast:
         self._expect(ticket)
         return parent
 
-    def _without(self, id: int) -> list[tuple[int, int]]:
+    def _without(self, id: Id) -> list[tuple[Id, Id]]:
         """The places as they will be if who holds ``id`` goes, with all below it."""
         gone = _below(id, _children(self._expected))
         return [place for place in self._expected.items() if place[0] not in gone]
@@ -115,14 +138,18 @@ class Forecast:
             self._expected[ticket.command.id] = ticket.parent
 
 
-def _children(parents: dict[int, int]) -> dict[int, list[int]]:
-    children: dict[int, list[int]] = {}
+def _rank(turn: tuple[float, Id | None]) -> float:
+    return turn[0]
+
+
+def _children(parents: dict[Id, Id]) -> dict[Id, list[Id]]:
+    children: dict[Id, list[Id]] = {}
     for child, parent in parents.items():
         children.setdefault(parent, []).append(child)
     return children
 
 
-def _below(id: int, children: dict[int, list[int]]) -> set[int]:
+def _below(id: Id, children: dict[Id, list[Id]]) -> set[Id]:
     found = {id}
     ahead = [id]
     while ahead:

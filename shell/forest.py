@@ -1,40 +1,53 @@
 """The shell's tree, on the actor system.
 
-Shell ids are names, -1 is the controller. A node under another one is started by that one:
-it is asked to, like any actor would be.
+Shell ids are names of actors, -1 is the controller. Any class of actors may be a node; what
+it can do is looked up in the table of its handlers.
 
 Invariants
 ----------
 * Nothing that could grow stale is kept here: what is known is asked of the controller at the
   moment it is wanted.
+* A node is created under a parent that has answered just before, so that nobody is put under
+  one that is frozen or cut off.
+* What is wrong with a call is said of a node that can be had: one that cannot is unavailable,
+  whatever it was asked for.
 """
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypedDict
 
 import trio
 
 from actors import heartbeat
+from actors.actor import Actor
 from actors.node import ComputeNode
 from actors.record import Happened, Record
 from actors.ref import ActorRef, ref_to
-from actors.system import System, open_system
+from actors.system import System
+from actors.topology import Id
 from runtime.address import CONTROLLER
+from runtime.behaviour import Behaviour, Restart, Strategy, handlers_of
+from runtime.constructor import constructor_of
 from runtime.errors import SpawnError, WireError
+from runtime.signature import Signature
+from shell.answers import Created
+from shell.arguments import read_arguments
+from shell.classes import find_class
 from shell.commands import CONTROLLER as ROOT
+from shell.naming import Naming, by_number, name_of
 from shell.options import Options
-from shell.tree import NodeState, Place, UnknownVerb
+from shell.reach import reach
+from shell.results import plain
+from shell.signatures import describe
+from shell.tree import NodeState, Place, UnknownNode, UnknownVerb
 
-VERBS: Final = {
-    "start": ComputeNode.start,
-    "stop": ComputeNode.stop,
-    "time": ComputeNode.time,
-}
-_CHANGES: Final[dict[str, Callable[[int, float], heartbeat.Change]]] = {
+MOST_ITEMS: Final = 1000
+_CHANGES: Final[dict[str, Callable[[Id, float], heartbeat.Change]]] = {
     "started": heartbeat.Created,
     "silent": heartbeat.Silenced,
     "heard": heartbeat.Heard,
@@ -43,75 +56,193 @@ _CHANGES: Final[dict[str, Callable[[int, float], heartbeat.Change]]] = {
 }
 
 
+class Supervision(TypedDict, total=False):
+    """What ``--strategy`` and ``--intensity`` say of every supervisor; only what was said."""
+
+    strategy: Strategy
+    intensity: tuple[int, float]
+
+
+def supervision(options: Options) -> Supervision:
+    said = Supervision()
+    if options.strategy is not None:
+        said["strategy"] = options.strategy
+    if options.intensity is not None:
+        said["intensity"] = options.intensity
+    return said
+
+
+class _Known:
+    """A node as it was met last: its record, a ref to it and, once wanted, its handlers."""
+
+    __slots__ = ("handlers", "record", "ref")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.ref: ActorRef[Any] = ref_to(record.address)
+        self.handlers: dict[str, Signature] | None = None
+
+
 class Forest:
     """A `shell.tree.Tree`."""
 
-    def __init__(self, system: System, start_s: float) -> None:
+    def __init__(self, system: System, options: Options, naming: Naming = by_number) -> None:
         self.controller_pid = os.getpid()
-        self._system = system
+        self.system = system
         self._nodes = system.nodes
-        self._start_s = start_s
-        self._refs: dict[int, tuple[Record, ActorRef[ComputeNode]]] = {}
+        self._options = options
+        self._id_of = naming
+        self._known: dict[Id, _Known] = {}
 
-    def state(self, id: int) -> NodeState | None:
+    # -- looking
+
+    def state(self, id: Id) -> NodeState | None:
         if id == ROOT:
             return NodeState.OK
         return self._nodes.places.state(str(id))
 
     def places(self) -> list[Place]:
-        return [self.place(int(name)) for name in self._nodes.places.names() if _is_id(name)]
+        ids = map(self._id_of, self._nodes.places.names())
+        return [self.place(id) for id in ids if id is not None]
 
-    def place(self, id: int) -> Place:
+    def place(self, id: Id) -> Place:
         name = str(id)
         if name not in self._nodes.places:
             raise KeyError(id)
         row = self._nodes.roll.row(name)
-        return Place(id, _id(row.parent), row.pid, NodeState(row.state), _id(row.guardian))
+        parent, guardian = self._shown(row.parent), self._shown(row.guardian)
+        return Place(id, parent, self._pid(name), NodeState(row.state), guardian)
 
-    def endpoint(self, id: int) -> str:
-        return self._nodes.roll.row(str(id)).endpoint
+    def _shown(self, name: str) -> Id:
+        """The id of an actor, or of the nearest above it that has one."""
+        while (id := self._id_of(name)) is None:
+            name = self._nodes.places.parent(name)
+        return id
 
-    async def create(self, id: int, parent: int) -> int:
-        name = str(id)
+    def _pid(self, name: str) -> int:
+        """Of its process: a local cell has its node's."""
+        host = name.partition("/")[0]
+        return self.controller_pid if host == CONTROLLER else self._nodes.roll.row(host).pid
+
+    async def handlers(self, id: Id) -> list[str]:
+        return describe(self._handlers(id).values())
+
+    # -- coming and going
+
+    async def create(
+        self, id: Id, parent: Id, actor: str = "", arguments: Sequence[str] = ()
+    ) -> Created:
+        above: ActorRef[Any] | None = None
+        if parent != ROOT:
+            above = self._ref(parent)
+            with trio.move_on_after(self._options.start_deadline_s) as patience:
+                await reach(above)
+            if patience.cancelled_caught:
+                raise SpawnError(f"node {id} did not start within {self._start_s} s")
+        behaviour = find_class(actor) if actor else ComputeNode
+        restart = self._options.restart or "temporary"
+        return await self.start(str(id), behaviour, arguments, restart, above)
+
+    @property
+    def _start_s(self) -> str:
+        return f"{self._options.start_deadline_s:g}"
+
+    async def start(
+        self,
+        name: str,
+        behaviour: type[Behaviour],
+        arguments: Sequence[str],
+        restart: Restart,
+        parent: ActorRef[Any] | None = None,
+    ) -> Created:
+        """An actor runs, with arguments that are given as text.
+
+        Raises:
+            SpawnError: it did not come up, for whatever reason.
+        """
+        assert issubclass(behaviour, Actor)
+        if name in self._nodes.places:  # to spawn it again would only give a ref to it
+            raise SpawnError(f"the name {name} is taken")
         try:
-            with trio.move_on_after(self._start_s):
-                under = None if parent == ROOT else self._ref(parent)
-                await self._system.spawn(
-                    ComputeNode, name=name, start_s=self._start_s, parent=under
-                )
-                return self._nodes.roll.row(name).pid
-        except BaseException:
-            await self._leave_nothing(name)
-            raise
-        await self._leave_nothing(name)
-        raise SpawnError(f"node {id} did not start within {self._start_s:g} s")
+            parameters = constructor_of(behaviour)
+            args, keywords = read_arguments(behaviour.__name__, parameters, arguments)
+            made: Callable[..., Actor] = (
+                functools.partial(behaviour, **keywords) if keywords else behaviour
+            )
+            ref = await self.system.spawn(
+                made,
+                *args,
+                name=name,
+                restart=restart,
+                snapshot_every_s="message",  # commands are few, and none is to be forgotten
+                start_s=self._options.start_deadline_s,
+                parent=parent,
+                **supervision(self._options),
+            )
+        except (WireError, TypeError, ValueError) as misuse:
+            raise SpawnError(str(misuse)) from misuse
+        return self._created(ref)
 
-    async def _leave_nothing(self, name: str) -> None:
-        """Its parent may have died with the news that it is up."""
-        with trio.CancelScope(shield=True):
-            record = self._nodes.records.get(name)
-            if record is not None:
-                await ref_to(record.address).kill()
-                await ref_to(record.address).stop()
+    def _created(self, ref: ActorRef[Any]) -> Created:
+        record = self._nodes.roll.known(ref)  # also if it has gone again meanwhile
+        return Created(0 if record is None else record.pid, ref.endpoint)
 
-    async def execute(self, id: int, verb: str, arguments: Sequence[str]) -> object:
-        handler = VERBS.get(verb)
-        if handler is None:
-            raise UnknownVerb(verb)
-        if arguments:
-            raise WireError(f"{verb} takes no arguments, but was given {arguments[0]!r}")
-        return await self._ref(id).ask(handler)
-
-    async def ping(self, id: int) -> bool:
-        return await self._ref(id).ask(ComputeNode.ping)
-
-    async def remove(self, id: int) -> bool:
-        await self._ref(id).stop()
-        self._refs.pop(id, None)
+    async def remove(self, id: Id) -> bool:
+        try:
+            await self._ref(id).stop()
+        except LookupError as gone:
+            raise UnknownNode(id) from gone
+        self._known.pop(id, None)
         return True
 
-    async def kill(self, id: int) -> None:
-        await self._ref(id).kill()
+    async def kill(self, id: Id) -> None:
+        try:
+            await self._ref(id).kill()
+        except LookupError as gone:
+            raise UnknownNode(id) from gone
+
+    async def restart(self, id: Id) -> Created:
+        try:
+            return self._created(await self._ref(id).restart())
+        except LookupError as gone:
+            raise UnknownNode(id) from gone
+
+    # -- talking
+
+    async def execute(self, id: Id, verb: str, arguments: Sequence[str]) -> object:
+        try:
+            handler = self._handlers(id).get(verb)
+            if handler is None:
+                raise UnknownVerb(verb)
+            args, keywords = read_arguments(verb, handler, arguments)
+        except (UnknownVerb, WireError):
+            await reach(self._ref(id))
+            raise
+        if handler.streams:
+            return await self._collect(id, handler, args, keywords)
+        try:
+            return plain(await self._ref(id).ask(handler.function, *args, **keywords))
+        except (TypeError, ValueError) as misfit:
+            raise WireError(str(misfit)) from misfit
+
+    async def _collect(
+        self, id: Id, handler: Signature, args: Sequence[Any], keywords: dict[str, Any]
+    ) -> list[object]:
+        """All items of a stream."""
+        collected: list[object] = []
+        try:
+            async with self._ref(id).stream(handler.function, *args, **keywords) as items:
+                async for item in items:
+                    if len(collected) == MOST_ITEMS:
+                        raise WireError(f"{handler.name} has more than {MOST_ITEMS} items")
+                    collected.append(plain(item))
+        except (TypeError, ValueError) as misfit:
+            raise WireError(str(misfit)) from misfit
+        return collected
+
+    async def ping(self, id: Id) -> bool:
+        await reach(self._ref(id))
+        return True
 
     async def beat(self, period_s: float) -> None:
         self._nodes.guardians.pace(period_s)
@@ -119,36 +250,29 @@ class Forest:
     @contextmanager
     def listen(self, heard: Callable[[heartbeat.Change], None]) -> Iterator[None]:
         def translate(happened: Happened) -> None:
-            if _is_id(happened.name):
-                heard(_CHANGES[happened.what](int(happened.name), happened.at))
+            id = self._id_of(happened.name)
+            change = _CHANGES.get(happened.what)
+            if id is not None and change is not None:
+                heard(change(id, happened.at))
 
-        with self._system.listen(translate):
+        with self.system.listen(translate):
             yield
 
-    def _ref(self, id: int) -> ActorRef[ComputeNode]:
-        record = self._nodes.records[str(id)]
-        known = self._refs.get(id)
-        if known is None or known[0] is not record:
-            known = self._refs[id] = record, ref_to(record.address)
-        return known[1]
+    def _handlers(self, id: Id) -> dict[str, Signature]:
+        known = self._meet(id)
+        if known.handlers is None:
+            known.handlers = handlers_of(find_class(known.record.spec.entry))
+        return known.handlers
 
+    def _ref(self, id: Id) -> ActorRef[Any]:
+        return self._meet(id).ref
 
-def _is_id(name: str) -> bool:
-    return name.isdigit()
-
-
-def _id(name: str) -> int:
-    return ROOT if name == CONTROLLER else int(name)
-
-
-@asynccontextmanager
-async def open_forest(options: Options) -> AsyncIterator[Forest]:
-    """A tree of compute nodes, stopped at the end of the block."""
-    output = _keep_quiet if options.quiet_nodes else None
-    # The shell's own process hears the signals, and ends the block.
-    async with open_system(signals=False, output=output) as system:
-        yield Forest(system, options.start_deadline_s)
-
-
-def _keep_quiet(name: str, line: str) -> None:
-    """Nobody wants to read it."""
+    def _meet(self, id: Id) -> _Known:
+        record = self._nodes.records.get(name_of(id))
+        if record is None:
+            self._known.pop(id, None)
+            raise UnknownNode(id)
+        known = self._known.get(id)
+        if known is None or known.record is not record:
+            known = self._known[id] = _Known(record)
+        return known

@@ -2,15 +2,22 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
+from typing import get_args
 
 import msgspec
 
+from runtime.behaviour import Restart, Strategy
 from shell.dialects import DIALECTS
+from shell.grammar import check_entry
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What the user asked for. Times are in seconds."""
+    """What the user asked for. Times are in seconds.
+
+    ``restart``, ``strategy`` and ``intensity`` are None where nothing was said.
+    """
 
     dialect: str = "spec"
     topology: str = "tree"
@@ -19,6 +26,13 @@ class Options(msgspec.Struct, frozen=True):
     deadline_s: float = 2.0
     start_deadline_s: float = 30.0
     quiet_nodes: bool = False
+    restart: Restart | None = None
+    strategy: Strategy | None = None
+    intensity: tuple[int, float] | None = None
+    root: str = ""
+    """The class of `regrow run`, "module:Class"; empty: the shell's own tree of numbers."""
+    arguments: tuple[str, ...] = ()
+    shell: bool = True
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
@@ -27,8 +41,16 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     Raises:
         SystemExit: 2 for wrong usage, 0 after ``--help``.
     """
-    given = _parser().parse_args(arguments)
-    implied = DIALECTS[given.dialect].topology or "tree"
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["run"]:
+        parser = _run_parser()
+        given = parser.parse_intermixed_args(words[1:])
+        if given.no_shell and given.script is not None:
+            parser.error("--script is for the shell: not with --no-shell")
+        implied = "tree"
+    else:
+        given = _parser().parse_args(words)
+        implied = DIALECTS[given.dialect].topology or "tree"
     return Options(
         dialect=given.dialect,
         topology=given.topology or implied,
@@ -37,6 +59,12 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         deadline_s=given.deadline,
         start_deadline_s=given.start_deadline,
         quiet_nodes=given.quiet_nodes,
+        restart=given.restart,
+        strategy=given.strategy,
+        intensity=given.intensity,
+        root=given.root,
+        arguments=tuple(given.arguments),
+        shell=not given.no_shell,
     )
 
 
@@ -44,19 +72,54 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="regrow",
         description="Trees of supervised processes, by commands on stdin; 'help' lists them.",
+        epilog="regrow run MODULE:CLASS runs a tree of your own: see regrow run --help.",
         allow_abbrev=False,
     )
+    parser.set_defaults(root="", arguments=(), no_shell=False)
+    parser.add_argument(
+        "--topology",
+        choices=["tree", "list", "bst"],
+        help="who is the parent of a new node (default: the dialect's, else tree)",
+    )
+    _add_common(parser)
+    return parser
+
+
+def _run_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="regrow run",
+        description="Run a supervisor, or any actor, as the root of a tree, with the shell on top.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(topology="tree")
+    parser.add_argument(
+        "root",
+        metavar="MODULE:CLASS",
+        type=_entry,
+        help="also from the working directory",
+    )
+    parser.add_argument(
+        "arguments",
+        metavar="ARG",
+        nargs="*",
+        help="of its constructor; any text behind --",
+    )
+    parser.add_argument(
+        "--no-shell",
+        action="store_true",
+        help="run until it ends or a signal comes; status 0 if it ended as it should, else 1",
+    )
+    _add_common(parser)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--dialect",
         choices=list(DIALECTS),
         default="spec",
         help="the words of the answers; v34 implies --topology tree, v45 bst",
-    )
-    add(
-        "--topology",
-        choices=["tree", "list", "bst"],
-        help="who is the parent of a new node (default: the dialect's, else tree)",
     )
     add("--script", metavar="FILE", help="read commands from FILE; status 1 after any error")
     add("--unordered", action="store_true", help="print answers as they come")
@@ -75,7 +138,42 @@ def _parser() -> argparse.ArgumentParser:
         help="how long create waits for a node (default: 30)",
     )
     add("--quiet-nodes", action="store_true", help="do not show the nodes' output on stderr")
-    return parser
+    add(
+        "--restart",
+        choices=get_args(Restart),
+        help="whether created nodes live again after an end: always, unless it was in order, never"
+        " (default: temporary; the root of regrow run: transient)",
+    )
+    add(
+        "--strategy",
+        choices=get_args(Strategy),
+        help="whom the end of a child concerns (default: one_for_one, or what a class says)",
+    )
+    add(
+        "--intensity",
+        type=_intensity,
+        metavar="N/SECONDS",
+        help="give up after more than N restarts in SECONDS (default: 5/10, or what a class says)",
+    )
+
+
+def _entry(text: str) -> str:
+    try:
+        return check_entry(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _intensity(text: str) -> tuple[int, float]:
+    count, slash, period = text.partition("/")
+    try:
+        if not (slash and count.isascii() and count.isdigit()):
+            raise ValueError
+        return int(count), _seconds(period)
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(
+            f"must be a number of restarts and of seconds, as in 5/10, not {text!r}"
+        ) from None
 
 
 def _seconds(text: str) -> float:

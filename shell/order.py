@@ -1,10 +1,10 @@
 """Which commands may start, so that only the waiting overlaps.
 
 Commands take effect in the order of their lines. Each one claims what it touches: an
-``exec`` or a ``ping`` shares its node, a ``create`` owns its id and shares its parent,
-``kill`` owns one node, ``remove`` a whole subtree; ``all``, ``tree``, ``heartbeat`` look
-at what the former three change. A command starts when no earlier unanswered one claims
-the same in a way that could be told apart; so the answers are those of running the
+``exec``, a ``ping`` or a ``help`` shares its node, a ``create`` owns its id and shares its
+parent, ``kill`` and ``restart`` own one node, ``remove`` a whole subtree; ``all``, ``tree``,
+``heartbeat`` look at what those change. A command starts when no earlier unanswered one
+claims the same in a way that could be told apart; so the answers are those of running the
 lines one after another.
 
 Where a node will be is known only when all earlier lines are answered. Until then
@@ -30,7 +30,7 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
-from actors.topology import Topology
+from actors.topology import Id, Topology
 from shell.claims import Claims, Turns, turn_before
 from shell.commands import (
     CONTROLLER,
@@ -38,17 +38,19 @@ from shell.commands import (
     Execute,
     Exit,
     Heartbeat,
+    Help,
     Kill,
     ListAll,
     Ping,
     Remove,
+    Restart,
     ShowTree,
     Sleep,
 )
 from shell.forecast import Forecast
 from shell.ticket import Ticket
 
-_MUTATORS: Final = (Create, Kill, Remove)
+_MUTATORS: Final = (Create, Kill, Remove, Restart)
 _OBSERVERS: Final = (ListAll, ShowTree, Heartbeat)
 _BARRIERS: Final = (Sleep, Exit)
 
@@ -64,7 +66,7 @@ class Order:
         places: (id, parent) of the nodes that are there already, in order of creation.
     """
 
-    def __init__(self, topology: Topology, places: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(self, topology: Topology, places: Iterable[tuple[Id, Id]] = ()) -> None:
         self._forecast = Forecast(topology, places)
         self._last = self._forecast.last_rank
         self._claims = Claims()
@@ -85,7 +87,7 @@ class Order:
         """Whether nothing may start now."""
         return not self._ready
 
-    def rank(self, id: int) -> int:
+    def rank(self, id: Id) -> float:
         """The place of ``id`` in the order of creation; unknown ids come last."""
         return self._forecast.rank(id) or self._last + 1
 
@@ -100,7 +102,10 @@ class Order:
         seq = ticket.seq = self._last = self._last + 1
         self.unanswered += 1
         command = ticket.command
-        if isinstance(command, Execute | Ping):
+        if isinstance(command, Execute | Ping | Help):
+            if command.id is None:
+                self._start(ticket)
+                return
             if self._claims.share(ticket, command.id):
                 self._start(ticket)
             else:
@@ -119,7 +124,7 @@ class Order:
         elif isinstance(command, Remove):
             self._mutators[seq] = self._removes[seq] = ticket
             self._claims.own(ticket, self._forecast.add_remove(ticket))
-        elif isinstance(command, Kill):
+        elif isinstance(command, Kill | Restart):
             self._mutators[seq] = ticket
             self._claims.own(ticket, {command.id})
         self._park(ticket)
@@ -148,6 +153,15 @@ class Order:
                 self._park(follower)
         if self._barrier is not None:
             self._start_barrier()
+
+    def learn(self, id: Id, parent: Id) -> None:
+        """A node is there; perhaps one that no create of this session has brought."""
+        self._forecast.learn(id, parent, self._last + 0.5)
+
+    def forget(self, id: Id) -> None:
+        """A node is gone; perhaps one that no remove of this session has ended."""
+        if self._forecast.forget(id):
+            self._expect_anew(0)
 
     # Starting and waiting.
 
@@ -215,7 +229,7 @@ class Order:
             # Never less than before: somebody may be parked on it for an id.
             self._claims.own(remove, self._forecast.subtree(remove) | (remove.owned or set()))
 
-    def _share_parent(self, create: Ticket, parent: int | None) -> None:
+    def _share_parent(self, create: Ticket, parent: Id | None) -> None:
         if parent is None or parent == CONTROLLER:
             self._claims.unshare(create)
         else:

@@ -9,15 +9,14 @@ Invariants
   if the tree did not open or close as it should; 128 + n after signal n, whatever else went
   wrong.
 * After SIGINT, SIGTERM or SIGHUP nothing is waited for but the tree's end, and there is no
-  last answer. A SIGHUP that was ignored when we started (nohup) stays ignored.
+  last answer.
 * The tree is open exactly while the session runs, and its end is waited for on every way
   out. Somebody who does not read our output holds up nothing but the last answers.
 """
 
 import logging
 import os
-import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -30,12 +29,12 @@ from shell.dialects import DIALECTS
 from shell.options import Options
 from shell.paper import Paper
 from shell.session import Ended, Session
+from shell.signals import until_signal
 from shell.stdio import Input, Output
 from shell.tree import Tree
 
 Opener = Callable[[Options], AbstractAsyncContextManager[Tree]]
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FLUSH_S: Final = 1.0  # after a signal, for a reader that stands still
 
 log: Final = logging.getLogger("regrow.shell")
@@ -48,27 +47,18 @@ class Process:
         self._options = options
         self._opener = opener
         self._input_fd = input_fd
-        self._words = DIALECTS[options.dialect]()
+        self._words = DIALECTS[options.dialect](named=bool(options.root))
         self._paper = Paper(self._words.more_notices)
         self._output = Output(output_fd, self._paper)
-        self._talk = trio.CancelScope()
-        self._signal: int | None = None
 
     async def run(self) -> int:
         """Talk until the end; returns the exit status."""
-        wanted = [each for each in SIGNALS if not _ignored(each)]
-        status = 1
-        with trio.open_signal_receiver(*wanted) as signals:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._stop_at_signal, signals)
-                with self._talk:
-                    status = await self._converse()
-                nursery.cancel_scope.cancel()
-        if self._signal is None:
+        status, number = await until_signal(self._converse)
+        if number is None:
             return status
         with trio.move_on_after(FLUSH_S):
             await self._output.flush()
-        return 128 + self._signal
+        return 128 + number
 
     async def _converse(self) -> int:
         try:
@@ -105,12 +95,3 @@ class Process:
             ended = await session.run(Input(self._input_fd))
             printing.cancel()
         return session, ended
-
-    async def _stop_at_signal(self, signals: AsyncIterator[int]) -> None:
-        async for number in signals:
-            self._signal = self._signal or number
-            self._talk.cancel()
-
-
-def _ignored(number: signal.Signals) -> bool:
-    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN

@@ -25,9 +25,9 @@ from typing import Final
 
 import trio
 
+from actors.heartbeat import Change, Died, Forgotten
 from actors.heartbeat import Created as NodeCreated
-from actors.heartbeat import Died
-from actors.topology import Topology
+from actors.topology import Id, Topology
 from shell.answers import Outcome
 from shell.commands import Command, Exit, Mistake
 from shell.dialects import Spec
@@ -100,6 +100,7 @@ class Session:
         self._line = 0
         self._last = Entry(Exit(), 0, 0.0, "")
         self._waiting = False
+        self._news: dict[Id, None] = {}  # nodes that may have come or gone
         self._reading = trio.CancelScope()
         self._workers: Workers[Entry]
 
@@ -113,7 +114,7 @@ class Session:
             self._notices.hear(NodeCreated(place.id, trio.current_time()))
             if place.state in GONE:
                 self._notices.hear(Died(place.id, trio.current_time()))
-        with self._tree.listen(self._notices.hear):
+        with self._tree.listen(self._hear):
             async with trio.open_nursery() as nursery:
                 self._workers = Workers(nursery, self._take, self._run, self._late)
                 nursery.start_soon(self._notices.run)
@@ -133,6 +134,22 @@ class Session:
         elapsed_s = trio.current_time() - self._last.at
         line = self._last.line if ended is Ended.EXIT else None
         return self._last.echo + self._dialect.end(Exit(), line, elapsed_s)
+
+    # What becomes of nodes.
+
+    def _hear(self, change: Change) -> None:
+        self._notices.hear(change)
+        if isinstance(change, NodeCreated | Forgotten):
+            self._news[change.id] = None
+
+    def _learn(self) -> None:
+        """Nodes come and go without our lines, too."""
+        for id in self._news:
+            if self._tree.state(id) is None:
+                self._order.forget(id)
+            else:
+                self._order.learn(id, self._tree.place(id).parent)
+        self._news.clear()
 
     # Reading.
 
@@ -175,6 +192,8 @@ class Session:
         if echo and not self._ordered:
             self._sink.write(echo)
             echo = ""
+        if self._news:
+            self._learn()
         entry = Entry(command, self._line, trio.current_time(), echo)
         if type(command) is Exit:
             self._last = entry
@@ -190,6 +209,8 @@ class Session:
 
     def _take(self) -> tuple[Entry, float] | None:
         """Answer what needs no waiting; give the next entry that does."""
+        if self._news:
+            self._learn()
         while (entry := self._order.next()) is not None:
             assert isinstance(entry, Entry)
             outcome = self._execution.check(entry)

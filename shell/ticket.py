@@ -1,5 +1,6 @@
 """One command's turn in the order."""
 
+from actors.topology import Id
 from shell.commands import Command
 
 
@@ -15,9 +16,9 @@ class Ticket:
     def __init__(self, command: Command) -> None:
         self.command = command
         self.seq = -1
-        self.parent: int | None = None
-        self.shared: int | None = None
-        self.owned: set[int] | None = None
+        self.parent: Id | None = None
+        self.shared: Id | None = None
+        self.owned: set[Id] | None = None
         self.followers: list[Ticket] | None = None
         self.ready = False
 

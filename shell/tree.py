@@ -1,9 +1,9 @@
 """What the shell needs to know of a tree of nodes, and nothing more.
 
 The session speaks to a `Tree`; the real one stands on the actor system, a fake one
-under virtual time in the tests. Ids are the shell's numbers, `CONTROLLER` (-1) is the
-root and always ok. The session calls in the order of the lines and sees to it that no
-two calls that could disturb each other overlap (see ``shell.order``); an
+under virtual time in the tests. Ids are the shell's numbers, or all of them names;
+`CONTROLLER` (-1) is the root and always ok. The session calls in the order of the lines and
+sees to it that no two calls that could disturb each other overlap (see ``shell.order``); an
 implementation needs no locks of its own.
 
 Invariants
@@ -25,6 +25,8 @@ import msgspec
 
 from actors.heartbeat import Change
 from actors.places import State
+from actors.topology import Id
+from shell.answers import Created
 
 NodeState = State
 GONE: Final = frozenset({NodeState.DEAD, NodeState.RESTARTING, NodeState.GIVEN_UP})
@@ -34,49 +36,59 @@ GONE: Final = frozenset({NodeState.DEAD, NodeState.RESTARTING, NodeState.GIVEN_U
 class Place(msgspec.Struct, frozen=True):
     """One node as ``tree`` shows it: ids of its parent and of its guardian."""
 
-    id: int
-    parent: int
+    id: Id
+    parent: Id
     pid: int
     state: NodeState
-    guardian: int
+    guardian: Id
 
 
 class UnknownVerb(Exception):
     """The node has no handler of that name."""
 
 
+class UnknownNode(Exception):
+    """The node was there when the command started, and is no more."""
+
+
 class Tree(Protocol):
-    """A tree of nodes, by shell id."""
+    """A tree of nodes, by shell id.
+
+    Whatever takes an id may raise `UnknownNode`: nodes come and go without our commands, too.
+    """
 
     @property
     def controller_pid(self) -> int:
         """The pid of the process that is the root."""
 
-    def state(self, id: int) -> NodeState | None:
+    def state(self, id: Id) -> NodeState | None:
         """How the node is now; None when it is not known."""
 
     def places(self) -> Sequence[Place]:
         """Every known node, dead ones too, in order of creation; not the controller."""
 
-    def place(self, id: int) -> Place:
+    def place(self, id: Id) -> Place:
         """One known node.
 
         Raises:
             KeyError: it is not known.
         """
 
-    def endpoint(self, id: int) -> str:
-        """Where the node listens."""
+    async def create(
+        self, id: Id, parent: Id, actor: str = "", arguments: Sequence[str] = ()
+    ) -> Created:
+        """The node is up under ``parent``, after its handshake.
 
-    async def create(self, id: int, parent: int) -> int:
-        """The node is up under ``parent``, after its handshake; returns its pid.
+        ``actor`` ("module:Class") is empty for a compute node; ``arguments`` are the text of its
+        constructor's.
 
         Raises:
-            SpawnError: it did not come up; the text is the answer's ``<why>``.
+            SpawnError: it did not come up; the text is the answer's ``<why>``. So for an
+                ``actor`` that is none and ``arguments`` that do not fit it.
             ActorDeadError, UnreachableError: the parent is not available.
         """
 
-    async def execute(self, id: int, verb: str, arguments: Sequence[str]) -> object:
+    async def execute(self, id: Id, verb: str, arguments: Sequence[str]) -> object:
         """The node's answer; None where it has none, else what JSON can carry.
 
         The deadline is the caller's cancel scope.
@@ -88,14 +100,28 @@ class Tree(Protocol):
             RemoteError: the handler raised.
         """
 
-    async def ping(self, id: int) -> bool:
+    async def handlers(self, id: Id) -> Sequence[str]:
+        """A line for each handler of the node, with its signature, sorted.
+
+        Raises:
+            SpawnError: its class cannot be had in this process.
+        """
+
+    async def ping(self, id: Id) -> bool:
         """Whether the node can be reached. The deadline is the caller's."""
 
-    async def remove(self, id: int) -> bool:
+    async def remove(self, id: Id) -> bool:
         """The node and all under it are forgotten; False: their end is not confirmed."""
 
-    async def kill(self, id: int) -> None:
+    async def kill(self, id: Id) -> None:
         """The node is certainly dead; it keeps its place."""
+
+    async def restart(self, id: Id) -> Created:
+        """The node's next incarnation is up; a living one was ended for it.
+
+        Raises:
+            SpawnError: it did not come up; the text is the answer's ``<why>``.
+        """
 
     async def beat(self, period_s: float) -> None:
         """From now on nodes beat every ``period_s`` seconds."""

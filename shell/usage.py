@@ -3,16 +3,19 @@
 from typing import Final
 
 USAGE: Final[dict[str, str]] = {
-    "create": "create ID [PARENT]  start node ID under PARENT (-1: the controller)",
-    "exec": "exec ID COMMAND  let node ID do COMMAND: start, stop, time (its timer)",
+    "create": "create ID [PARENT] [--actor MODULE:CLASS [ARGS]]  start node ID under PARENT"
+    " (-1: the controller)",
+    "exec": "exec ID COMMAND [ARGS]  let node ID do COMMAND: start, stop, time (its timer), or"
+    " whatever help ID lists",
     "ping": "ping ID  1 if node ID can be reached, else 0",
     "heartbeat": "heartbeat MS | heartbeat stop  report nodes silent for 4 x MS (0 ends it)",
     "remove": "remove ID  stop and forget node ID and all nodes under it",
     "kill": "kill ID  end node ID by SIGKILL; it keeps its place until it is removed",
+    "restart": "restart ID  end node ID and let its next incarnation live",
     "all": "all  the IDs that are not dead, in order of creation",
     "tree": "tree  all nodes, indented, with pid and state",
     "sleep": "sleep MS  wait for MS milliseconds",
-    "help": "help [COMMAND]  this list, or one line of it",
+    "help": "help [COMMAND or ID]  this list, one line of it, or what node ID can do",
     "exit": "exit  stop the whole tree and leave",
 }
 

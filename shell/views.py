@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from actors.topology import Id
 from shell.commands import CONTROLLER
 from shell.tree import Place
 
@@ -45,16 +46,16 @@ class TreeView(msgspec.Struct, frozen=True):
                 fresh = False
                 continue
             parts.append("" if fresh else ", ")
-            parts.append(f'{{"id": {place.id}, "pid": {place.pid}')
+            parts.append(f'{{"id": {json.dumps(place.id)}, "pid": {place.pid}')
             parts.append(f', "state": {json.dumps(place.state.value)}')
-            parts.append(f', "guardian": {place.guardian}, "children": [')
+            parts.append(f', "guardian": {json.dumps(place.guardian)}, "children": [')
             fresh = True
         parts.append("]}")
         return "".join(parts)
 
     def _walk(self) -> list[tuple[int, Place | None]]:
         """Depth first, with a None where a place's children end."""
-        children: dict[int, list[Place]] = {}
+        children: dict[Id, list[Place]] = {}
         for each in self.places:
             children.setdefault(each.parent, []).append(each)
         walk: list[tuple[int, Place | None]] = []

@@ -30,9 +30,10 @@ async def converse(
     places: str = "tree",
     ordered: bool = True,
     deadline_s: float = 2.0,
+    named: bool = False,
 ) -> str:
     """Everything the session prints for ``lines``, the last answer included."""
-    words = DIALECTS[dialect]()
+    words = DIALECTS[dialect](named=named)
     paper = Paper(words.more_notices)
     session = Session(
         tree,

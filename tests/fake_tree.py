@@ -6,7 +6,8 @@ told to fail.
 
 Invariants
 ----------
-* Pids count up from 101 in the order in which creates *succeed to start*; 100 is the root.
+* Pids count up from 101 in the order in which creates *succeed to start*, and next lives
+  begin; 100 is the root.
 * A call takes effect when its delay is over; the events of a change come then.
 * A frozen node's beats stop: `Silenced` comes 4 beats later, dated with the last beat.
 """
@@ -17,8 +18,10 @@ from contextlib import contextmanager
 import trio
 
 from actors.heartbeat import Change, Created, Died, Forgotten, Heard, Silenced
+from actors.topology import Id
 from runtime.errors import ActorDeadError, RemoteError, SpawnError, WireError
-from shell.tree import GONE, NodeState, Place, UnknownVerb
+from shell.answers import Created as Answer
+from shell.tree import GONE, NodeState, Place, UnknownNode, UnknownVerb
 
 
 class FakeTree:
@@ -28,30 +31,32 @@ class FakeTree:
 
     def __init__(self) -> None:
         self.delays: dict[str, float] = {}  # "create 1", else "create", else 0
-        self.create_errors: dict[int, Exception] = {}
-        self.unconfirmed: set[int] = set()
+        self.create_errors: dict[Id, Exception] = {}
+        self.restart_errors: dict[Id, Exception] = {}
+        self.actors: dict[Id, tuple[str, tuple[str, ...]]] = {}  # what creates have named
+        self.replies: dict[str, object] = {}  # by handler, besides the stopwatch's
+        self.unconfirmed: set[Id] = set()
         self.beat_s = 0.25
         self.log: list[tuple[float, str]] = []
-        self._places: dict[int, Place] = {}
-        self._stopwatches: dict[int, tuple[float, float | None]] = {}
+        self._places: dict[Id, Place] = {}
+        self._stopwatches: dict[Id, tuple[float, float | None]] = {}
         self._listeners: list[Callable[[Change], None]] = []
-        self._thawed: dict[int, trio.Event] = {}
+        self._thawed: dict[Id, trio.Event] = {}
         self._pid = 100
 
-    def state(self, id: int) -> NodeState | None:
+    def state(self, id: Id) -> NodeState | None:
         place = self._places.get(id)
         return None if place is None else place.state
 
     def places(self) -> list[Place]:
         return list(self._places.values())
 
-    def place(self, id: int) -> Place:
+    def place(self, id: Id) -> Place:
         return self._places[id]
 
-    def endpoint(self, id: int) -> str:
-        return f"memory://{id}"
-
-    async def create(self, id: int, parent: int) -> int:
+    async def create(
+        self, id: Id, parent: Id, actor: str = "", arguments: Sequence[str] = ()
+    ) -> Answer:
         await self._wait("create", id)
         if id in self.create_errors:
             raise self.create_errors[id]
@@ -62,16 +67,23 @@ class FakeTree:
         self._pid += 1
         self._places[id] = Place(id, parent, self._pid, NodeState.OK, parent)
         self._stopwatches[id] = (0.0, None)
+        if actor:
+            self.actors[id] = (actor, tuple(arguments))
         self._tell(Created(id, trio.current_time()))
-        return self._pid
+        return Answer(self._pid, f"memory://{id}")
 
-    async def execute(self, id: int, verb: str, arguments: Sequence[str]) -> object:
+    async def execute(self, id: Id, verb: str, arguments: Sequence[str]) -> object:
         if self.delays or self.log or self._thawed:
             await self._wait("exec", id)
             if id in self._thawed:
                 await self._thawed[id].wait()
         if self.state(id) in {None, *GONE}:
             raise ActorDeadError(f"{id} is gone")
+        if verb in self.replies:
+            reply = self.replies[verb]
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
         total_s, since = self._stopwatches[id]
         now = trio.current_time()
         running_s = 0.0 if since is None else now - since
@@ -89,13 +101,13 @@ class FakeTree:
             self._stopwatches[id] = (total_s + running_s, None)
         return None
 
-    async def ping(self, id: int) -> bool:
+    async def ping(self, id: Id) -> bool:
         await self._wait("ping", id)
         if id in self._thawed:
             await self._thawed[id].wait()
         return self.state(id) is NodeState.OK
 
-    async def remove(self, id: int) -> bool:
+    async def remove(self, id: Id) -> bool:
         await self._wait("remove", id)
         subtree = self._subtree(id)
         for each in subtree:
@@ -104,9 +116,22 @@ class FakeTree:
             self._tell(Forgotten(each, trio.current_time()))
         return not self.unconfirmed.intersection(subtree)
 
-    async def kill(self, id: int) -> None:
+    async def kill(self, id: Id) -> None:
         await self._wait("kill", id)
         self.die(id)
+
+    async def restart(self, id: Id) -> Answer:
+        await self._wait("restart", id)
+        if id not in self._places:
+            raise UnknownNode(id)
+        if self.state(id) not in GONE:
+            self.die(id)
+        if id in self.restart_errors:
+            raise self.restart_errors[id]
+        return self.revive(id)
+
+    async def handlers(self, id: Id) -> list[str]:
+        return ["start() -> None", "stop() -> None", "time() -> int", *sorted(self.replies)]
 
     async def beat(self, period_s: float) -> None:
         await self._wait("beat", -1)
@@ -120,14 +145,32 @@ class FakeTree:
 
     # What happens to nodes by itself.
 
-    def die(self, id: int) -> None:
+    def die(self, id: Id) -> None:
         """The node is killed, here and now; its last sign of life is now."""
         self._set(id, NodeState.DEAD)
         if id in self._thawed:
             self._thawed.pop(id).set()
         self._tell(Died(id, trio.current_time()))
 
-    async def freeze(self, id: int) -> None:
+    def mark(self, id: Id, state: NodeState) -> None:
+        """The fate of a dead node: it is restarting, or given up."""
+        self._set(id, state)
+
+    def revive(self, id: Id) -> Answer:
+        """Its next incarnation is there, with a stopwatch at 0."""
+        old = self._places[id]
+        self._pid += 1
+        self._places[id] = Place(id, old.parent, self._pid, NodeState.OK, old.guardian)
+        self._stopwatches[id] = (0.0, None)
+        self._tell(Created(id, trio.current_time()))
+        return Answer(self._pid, f"memory://{id}")
+
+    def vanish(self, id: Id) -> None:
+        """The node ends of itself, as it should, and is forgotten."""
+        del self._places[id]
+        self._tell(Forgotten(id, trio.current_time()))
+
+    async def freeze(self, id: Id) -> None:
         """The node is frozen; returns when that was noticed, 4 beats later."""
         self._thawed[id] = trio.Event()
         last_beat = trio.current_time()
@@ -135,13 +178,13 @@ class FakeTree:
         self._set(id, NodeState.FROZEN)
         self._tell(Silenced(id, last_beat))
 
-    def thaw(self, id: int) -> None:
+    def thaw(self, id: Id) -> None:
         """The node goes on, and is heard at once."""
         self._thawed.pop(id).set()
         self._set(id, NodeState.OK)
         self._tell(Heard(id, trio.current_time()))
 
-    def _set(self, id: int, state: NodeState) -> None:
+    def _set(self, id: Id, state: NodeState) -> None:
         old = self._places[id]
         self._places[id] = Place(id, old.parent, old.pid, state, old.guardian)
 
@@ -149,13 +192,13 @@ class FakeTree:
         for heard in self._listeners:
             heard(change)
 
-    def _subtree(self, id: int) -> list[int]:
+    def _subtree(self, id: Id) -> list[Id]:
         found = [id]
         for each in found:
             found += (place.id for place in self._places.values() if place.parent == each)
         return found
 
-    async def _wait(self, verb: str, id: int) -> None:
+    async def _wait(self, verb: str, id: Id) -> None:
         self.log.append((trio.current_time(), f"{verb} {id}"))
         delay_s = self.delays.get(f"{verb} {id}", self.delays.get(verb, 0.0))
         if delay_s:

@@ -20,6 +20,7 @@ from shell.commands import (
     Mistake,
     Ping,
     Remove,
+    Restart,
     ShowTree,
     Sleep,
 )
@@ -61,6 +62,19 @@ TABLE: list[tuple[Command, Outcome, str, str | None, str]] = [
     (Execute(7, "start"), Done(), "Ok:7\n", "", "OK: start\n"),
     (Execute(7, "stop"), Done(), "Ok:7\n", "", "OK: stop\n"),
     (Execute(7, "time"), Done(4716), "Ok:7: 4716\n", "Ok:7:4716\n", "OK: 4716 ms\n"),
+    (X, Done(), "Ok:7\n", "", ""),
+    (X, Done(5), "Ok:7: 5\n", "", ""),
+    (X, Done("a: b"), "Ok:7: a: b\n", "", ""),
+    (X, Done({"a": [1, None]}), 'Ok:7: {"a": [1, null]}\n', "", ""),
+    (Execute(7, "time"), Done("noon"), "Ok:7: noon\n", "Ok:7:noon\n", ""),
+    (Execute(7, "time"), Done(), "Ok:7\n", "", ""),
+    (Execute("a/b", "x"), Done(5), "Ok:a/b: 5\n", "", ""),
+    (Execute("a", "x"), Failed(Failure.OTHER, "no"), "Error:a: no\n", "", "Error: no\n"),
+    (Restart(7), Done(Created(42, "ipc://x")), "Ok: 42\n", "", ""),
+    (Restart(7), Failed(Failure.NOT_FOUND), "Error: Not found\n", "", ""),
+    (Restart(7), Failed(Failure.OTHER, "no"), "Error: no\n", "", ""),
+    (Help(id=7), Done(("f() -> int",)), "f() -> int\n\n", "", ""),
+    (Help(id=7), Failed(Failure.NOT_FOUND), "Error: Not found\n", "", ""),
     (X, Failed(Failure.NOT_FOUND), "Error:7: Not found\n", "", "Error: Not found\n"),
     (X, Failed(Failure.UNAVAILABLE), "Error:7: Node is unavailable\n", "", NOT_AVAILABLE),
     (X, Failed(Failure.UNKNOWN), "Error:7: Unknown command\n", "", BAD_SUBCOMMAND),
@@ -196,8 +210,26 @@ def test_the_end(dialect: str, after_exit: str, after_end: str) -> None:
             Done(),
             '{"line": 7, "command": "sleep", "ok": true, "result": null, "elapsed_ms": 0.4}',
         ),
+        (
+            Execute("a/b", "x"),
+            Done({"k": "é"}),
+            '{"line": 7, "command": "exec", "id": "a/b", "ok": true, "result": {"k": "é"}, '
+            '"elapsed_ms": 0.4}',
+        ),
+        (
+            Restart(1),
+            Done(Created(42, "ipc://x")),
+            '{"line": 7, "command": "restart", "id": 1, "ok": true, "result": 42, '
+            '"elapsed_ms": 0.4}',
+        ),
+        (
+            Help(id=1),
+            Done(("f()", "g()")),
+            '{"line": 7, "command": "help", "id": 1, "ok": true, "result": ["f()", "g()"], '
+            '"elapsed_ms": 0.4}',
+        ),
     ],
-    ids=["exec", "not found", "mistake", "all", "ping", "sleep"],
+    ids=["exec", "not found", "mistake", "all", "ping", "sleep", "names", "restart", "help"],
 )
 def test_json(command: Command, outcome: Outcome, text: str) -> None:
     assert DIALECTS["json"]().answer(command, outcome, 7, 0.0004) == text + "\n"
@@ -235,6 +267,33 @@ def test_the_json_tree_is_nested() -> None:
             {"id": 4, "pid": 104, "state": "cut off", "guardian": -1, "children": []},
         ],
     }
+
+
+def test_a_notice_names_a_name() -> None:
+    notice = Notice("boss", Sign.LOST)
+    assert DIALECTS["spec"]().notice(notice) == "Heartbit: node boss is unavailable now\n"
+    assert json.loads(DIALECTS["json"]().notice(notice))["id"] == "boss"
+
+
+def test_a_tree_of_names_and_of_fates() -> None:
+    view = TreeView(
+        100,
+        [
+            Place("boss", -1, 101, NodeState.RESTARTING, -1),
+            Place("boss/cell", "boss", 101, NodeState.OK, "boss"),
+            Place("kid", "boss", 102, NodeState.GIVEN_UP, -1),
+        ],
+    )
+    assert view.text() == (
+        "-1 pid 100 ok\n  boss pid 101 restarting\n    boss/cell pid 101 ok\n"
+        "    kid pid 102 given up guardian -1\n"
+    )
+    (boss,) = json.loads(view.json())["children"]
+    assert (boss["id"], boss["state"]) == ("boss", "restarting")
+    assert [(each["id"], each["guardian"]) for each in boss["children"]] == [
+        ("boss/cell", "boss"),
+        ("kid", -1),
+    ]
 
 
 def test_a_list_of_5000_nodes_can_be_drawn() -> None:

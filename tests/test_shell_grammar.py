@@ -20,6 +20,7 @@ from shell.commands import (
     Mistake,
     Ping,
     Remove,
+    Restart,
     ShowTree,
     Sleep,
 )
@@ -86,11 +87,17 @@ def test_quoted_words_come_back(words: list[str]) -> None:
         ("heartbeat stop", Heartbeat(0)),
         ("remove 4", Remove(4)),
         ("kill 5", Kill(5)),
+        ("restart 006", Restart(6)),
+        ("create 7 --actor a:B", Create(7, None, "a:B")),
+        ("create 7 3 --actor a.b:B.C", Create(7, 3, "a.b:B.C")),
+        ("create 7 -1 --actor a:B x '' --actor", Create(7, -1, "a:B", ("x", "", "--actor"))),
         ("all", ListAll()),
         ("tree", ShowTree()),
         ("sleep 0", Sleep(0)),
         ("help", Help()),
         ("help exec", Help("exec")),
+        ("help 007", Help(id=7)),
+        ("help jump", Help("jump")),
         ("exit", Exit()),
     ],
 )
@@ -115,6 +122,20 @@ def test_commands(line: str, command: Command | None) -> None:
         ("ping +1", Flaw.OTHER, "ID must be 0 to 2147483647, not '+1'"),
         ("create 1 -2", Flaw.OTHER, "PARENT must be 0 to 2147483647, not '-2'"),
         ("create 1 2 3", Flaw.OTHER, "too many arguments for create: '3'"),
+        ("create --actor a:B", Flaw.NO_ARGUMENT, "create needs an ID"),
+        ("create 1 --actor", Flaw.NO_ARGUMENT, "create needs module:Class behind --actor"),
+        ("create 1 2 3 --actor a:B", Flaw.OTHER, "too many arguments for create: '3'"),
+        *[
+            (
+                f"create 1 --actor {text}",
+                Flaw.OTHER,
+                f"a class is given as package.module:Class, not {text!r}",
+            )
+            for text in ("a", "a:", ":B", "a.:B", "a/b:C", "a:B:C", "1:B", "--actor")
+        ],
+        ("restart x", Flaw.OTHER, "ID must be 0 to 2147483647, not 'x'"),
+        ("restart", Flaw.NO_ARGUMENT, "restart needs an ID"),
+        ("restart 1 2", Flaw.OTHER, "too many arguments for restart: '2'"),
         ("all 1", Flaw.OTHER, "too many arguments for all: '1'"),
         ("heartbeat 9", Flaw.OTHER, "MS must be 10 to 86400000"),
         ("heartbeat 86400001", Flaw.OTHER, "MS must be 10 to 86400000"),
@@ -130,12 +151,51 @@ def test_mistakes(line: str, flaw: Flaw, why: str) -> None:
     assert (mistake.flaw, mistake.why) == (flaw, why)
 
 
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("exec one add 4", Execute("one", "add", ("4",))),
+        ("exec 007 time", Execute("007", "time")),
+        ("exec boss/cell-1 time", Execute("boss/cell-1", "time")),
+        ("ping a.b", Ping("a.b")),
+        ("create x", Create("x")),
+        ("create x -1", Create("x", -1)),
+        ("create x controller", Create("x", -1)),
+        ("create x boss/cell --actor a:B 1", Create("x", "boss/cell", "a:B", ("1",))),
+        ("help one", Help(id="one")),
+        ("help exec", Help("exec")),
+        ("help a/b/c", Help("a/b/c")),
+        ("restart one", Restart("one")),
+        ("heartbeat 10", Heartbeat(10)),
+    ],
+)
+def test_commands_in_a_tree_of_names(line: str, command: Command) -> None:
+    assert parse(line, named=True) == command
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("ping -1", "ID must be the name of an actor, not '-1'"),
+        ("ping a/b/c", "ID must be the name of an actor, not 'a/b/c'"),
+        ("exec controller rows", "ID must be the name of a node, not 'controller'"),
+        ("create a/b", "ID must be a name without a slash, not 'a/b'"),
+        ("create a 'b c'", "PARENT must be the name of an actor, not 'b c'"),
+    ],
+)
+def test_mistakes_in_a_tree_of_names(line: str, why: str) -> None:
+    mistake = parse(line, named=True)
+    assert isinstance(mistake, Mistake)
+    assert mistake.why == why
+
+
 @given(
     st.text() | st.builds(" ".join, st.lists(st.sampled_from([*WORDS.values(), "1", "-1", "'"])))
 )
 @settings(max_examples=500)
 def test_parsing_never_raises(line: str) -> None:
     parse(line)
+    parse(line, named=True)
 
 
 @given(

@@ -14,6 +14,23 @@ from shell.options import Options, parse_options
         (["--dialect", "v45", "--topology", "list"], Options(dialect="v45", topology="list")),
         (["--dialect=json", "--topology=bst"], Options(dialect="json", topology="bst")),
         (["--script", "f"], Options(script="f")),
+        (["--restart", "permanent"], Options(restart="permanent")),
+        (
+            ["--strategy", "one_for_all", "--intensity", "5/10"],
+            Options(strategy="one_for_all", intensity=(5, 10.0)),
+        ),
+        (["--intensity", "0/0.5"], Options(intensity=(0, 0.5))),
+        (["run", "a.b:C"], Options(root="a.b:C")),
+        (["run", "a:C", "3", "x"], Options(root="a:C", arguments=("3", "x"))),
+        (["run", "a:C", "-3", "--", "-x"], Options(root="a:C", arguments=("-3", "-x"))),
+        (
+            ["run", "--no-shell", "a:C", "3", "--restart", "permanent", "4"],
+            Options(root="a:C", arguments=("3", "4"), shell=False, restart="permanent"),
+        ),
+        (
+            ["run", "a:C", "--dialect", "v45", "--script", "f"],
+            Options(root="a:C", dialect="v45", script="f"),
+        ),
         (["--unordered", "--quiet-nodes"], Options(unordered=True, quiet_nodes=True)),
         (
             ["--deadline", "0.5", "--start-deadline", "9"],
@@ -28,11 +45,29 @@ def test_options(arguments: list[str], options: Options) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--dialect", "v99"], ["--deadline", "0"], ["--deadline", "nan"], ["--topo", "bst"], ["x"]],
+    [
+        ["--dialect", "v99"],
+        ["--deadline", "0"],
+        ["--deadline", "nan"],
+        ["--topo", "bst"],
+        ["x"],
+        ["--restart", "always"],
+        ["--strategy", "all"],
+        *[
+            ["--intensity", text]
+            for text in ("5", "5/", "/5", "5/0", "-1/5", "5/x", "5/inf", "a/5")
+        ],
+        ["--no-shell"],
+        ["--quiet-nodes", "run", "a:C"],
+        ["run"],
+        ["run", "a"],
+        ["run", "a:C", "--topology", "bst"],
+        ["run", "a:C", "--no-shell", "--script", "f"],
+    ],
     ids=" ".join,
 )
 def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse_options(arguments)
     assert caught.value.code == 2
-    assert "regrow: error" in capsys.readouterr().err
+    assert "regrow" in capsys.readouterr().err

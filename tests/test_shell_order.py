@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.topology import topology
+from actors.topology import Id, topology
 from shell.commands import (
     Command,
     Create,
     Execute,
     Heartbeat,
+    Help,
     Kill,
     ListAll,
     Ping,
     Remove,
+    Restart,
     ShowTree,
     Sleep,
 )
@@ -31,6 +33,8 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(Ping, IDS),
     st.builds(Remove, IDS),
     st.builds(Kill, IDS),
+    st.builds(Restart, IDS),
+    st.builds(Help, st.none(), IDS),
     st.just(ListAll()),
     st.just(Sleep(1)),
 )
@@ -42,17 +46,17 @@ class Model:
     def __init__(self, places: str, doomed: set[int]) -> None:
         self.topology = topology(places)
         self.doomed = doomed  # creates that fail, by number of the line
-        self.nodes: dict[int, tuple[int, int, bool]] = {}  # parent, created by line, alive
-        self.counters: dict[int, int] = {}
+        self.nodes: dict[Id, tuple[Id, int, bool]] = {}  # parent, created by line, alive
+        self.counters: dict[Id, int] = {}
 
-    def parent(self, command: Create) -> int | None:
+    def parent(self, command: Create) -> Id | None:
         if command.id in self.nodes:
             return None
         by_line = sorted(self.nodes, key=lambda id: self.nodes[id][1])
         places = [(id, self.nodes[id][0]) for id in by_line]
         return self.topology.parent(command.id, command.parent, places)
 
-    def check(self, command: Command, parent: int | None) -> str | None:
+    def check(self, command: Command, parent: Id | None) -> str | None:
         """The answer known at the start, else None."""
         match command:
             case Create(id):
@@ -62,18 +66,22 @@ class Model:
                     return "no parent"
                 if parent is not None and parent != -1 and not self.nodes[parent][2]:
                     return "dead parent"
-            case Execute(id) | Ping(id) | Remove(id) | Kill(id) if id not in self.nodes:
+            case Execute(id) | Ping(id) | Remove(id) | Kill(id) | Restart(id) if (
+                id not in self.nodes
+            ):
                 return "not found"
             case Execute(id) | Ping(id) if not self.nodes[id][2]:
                 return "dead"
             case Execute(id):
                 # Sent in order: the effect on the node comes with the start.
                 self.counters[id] += 1
+            case Help():
+                return "help" if command.id in self.nodes else "not found"
             case ListAll():
                 return " ".join(map(str, sorted(self.nodes, key=lambda id: self.nodes[id][1])))
         return None
 
-    def act(self, line: int, command: Command, parent: int | None, seen: int) -> str:
+    def act(self, line: int, command: Command, parent: Id | None, seen: int) -> str:
         """The effect and the answer of a command that `check` let through."""
         match command:
             case Create(id):
@@ -93,6 +101,9 @@ class Model:
             case Kill(id):
                 self.nodes[id] = (*self.nodes[id][:2], False)
                 return "killed"
+            case Restart(id):
+                self.nodes[id] = (*self.nodes[id][:2], True)
+                return "restarted"
             case Remove(id):
                 gone = [id]
                 for each in gone:
@@ -257,6 +268,11 @@ def starts(commands: list[Command], places: str = "tree") -> list[int]:
         ("tree", [Execute(1, "time"), Create(1)], [1, 2]),
         ("tree", [Execute(1, "time"), Kill(1), Ping(1)], [1]),
         ("tree", [Execute(1, "time"), Kill(2), Remove(3)], [1, 2, 3]),
+        ("tree", [Execute(1, "time"), Restart(1), Ping(1)], [1]),
+        ("tree", [Restart(1), Execute(1, "time"), Execute(2, "time")], [1, 3]),
+        ("tree", [Restart(1), Restart(1), Create(2, 1), ListAll()], [1]),
+        ("tree", [Create(1), Help(id=1), Help("create"), Help(id=2)], [1, 3, 4]),
+        ("tree", [Create("a"), Create("b"), Create("c", "a"), Ping("b/x")], [1, 2, 4]),
         ("tree", [Create(1), Create(2, 1), Remove(1), Create(3)], [1, 4]),
         ("tree", [Execute(1, "time"), ListAll()], [1, 2]),
         ("tree", [Create(1), ListAll(), Execute(2, "time")], [1, 3]),
@@ -296,3 +312,52 @@ def test_every_create_of_a_list_may_fail() -> None:
         assert (ticket.command, ticket.parent) == (Create(id), -1)
         order.finish(ticket, done=False)
     assert order.next() is None
+
+
+def test_what_comes_and_goes_without_a_line_is_heard_of() -> None:
+    order = Order(topology("list"), [("root", -1)])
+    order.learn("root", -1)
+    order.learn("kid", "root")
+    order.add(Ticket(Create("mine")))
+    ticket = order.next()
+    assert ticket is not None
+    assert ticket.parent == "kid"
+    order.learn("mine", "kid")
+    order.finish(ticket, done=True)
+    assert sorted(["mine", "kid", "root"], key=order.rank) == ["root", "kid", "mine"]
+    order.forget("mine")
+    order.forget("mine")
+    order.add(Ticket(Create("mine")))
+    ticket = order.next()
+    assert ticket is not None
+    assert ticket.parent == "kid"
+
+
+def test_a_remove_owns_what_has_come_by_itself() -> None:
+    order = Order(topology("tree"), [("root", -1)])
+    order.learn("kid", "root")
+    for command in (Remove("root"), Ping("kid"), Create("kid")):
+        order.add(Ticket(command))
+    ticket = order.next()
+    assert ticket is not None
+    assert order.next() is None
+    order.forget("kid")
+    order.forget("root")
+    order.finish(ticket, done=True)
+    ping, create = order.next(), order.next()
+    assert ping is not None
+    assert create is not None
+    assert (ping.command, create.command, create.parent) == (Ping("kid"), Create("kid"), -1)
+
+
+def test_creates_that_wait_are_placed_anew_when_their_parent_goes() -> None:
+    order = Order(topology("list"), [(1, -1), (2, 1)])
+    order.add(Ticket(Restart(2)))
+    order.add(Ticket(Create(3)))
+    restart = order.next()
+    assert restart is not None
+    order.forget(2)
+    order.finish(restart, done=False)
+    create = order.next()
+    assert create is not None
+    assert create.parent == 1

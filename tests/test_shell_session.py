@@ -299,6 +299,7 @@ async def test_hanging_up_is_the_end_of_input(autojump_clock: MockClock) -> None
 @pytest.mark.parametrize("dialect", list(DIALECTS))
 async def test_every_dialect_survives_every_command(dialect: str) -> None:
     lines = ["create 1", "exec 1 time", "exec 1 start", "ping 1", "heartbeat 50", "all", "tree"]
+    lines += ["create 2 --actor a:B x", "restart 1", "restart 9", "help 1", "help 9"]
     lines += ["kill 1", "remove 1", "help", "heartbeat 0", "jump", "exit"]
     answers = await converse(FakeTree(), lines, dialect=dialect)
     assert answers.endswith("\n")

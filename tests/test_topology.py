@@ -18,7 +18,7 @@ def grow(name: str, history: list[int]) -> list[list[tuple[int, int]]]:
     seen = []
     for step in history:
         if step > 0 and step not in dict(places):
-            places = [*places, (step, policy.parent(step, None, places))]
+            places = [*places, (step, int(policy.parent(step, None, places)))]
         elif step < 0 and places:
             places = without(places, places[-step % len(places)][0])
         seen.append(places)

@@ -1,0 +1,38 @@
+"""Between the names of actors and the ids of the shell.
+
+Invariants
+----------
+* The controller is `CONTROLLER`, and nothing else is.
+* A tree of numbers shows the nodes whose names are numbers, spelt as the shell would; a tree
+  of names shows them all. What is not shown has no id.
+"""
+
+from typing import Protocol
+
+from actors.topology import Id
+from runtime.address import CONTROLLER as ROOT
+from shell.commands import CONTROLLER
+from shell.grammar import MAX_ID
+
+
+class Naming(Protocol):
+    def __call__(self, name: str, /) -> Id | None:
+        """The id of an actor, None if it has none."""
+
+
+def by_number(name: str) -> Id | None:
+    """In a tree of numbers."""
+    if not (name.isascii() and name.isdigit() and len(name) <= 10):
+        return CONTROLLER if name == ROOT else None
+    number = int(name)
+    return number if number <= MAX_ID and str(number) == name else None
+
+
+def by_name(name: str) -> Id | None:
+    """In a tree of names."""
+    return CONTROLLER if name == ROOT else name
+
+
+def name_of(id: Id) -> str:
+    """The actor's name."""
+    return ROOT if id == CONTROLLER else str(id)
