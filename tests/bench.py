@@ -30,12 +30,21 @@ from importlib.metadata import version
 import trio
 import zmq
 
-from tests import bench_calls, bench_local, bench_payload, bench_shell, bench_spawn, bench_stream
+from tests import (
+    bench_calls,
+    bench_local,
+    bench_payload,
+    bench_restart,
+    bench_shell,
+    bench_spawn,
+    bench_stream,
+)
 from tests.bench_row import Round, Row
 from tests.bench_table import Line, Mark, table
 
 ROWS: Sequence[type[Row]] = [
     *bench_spawn.ROWS,
+    *bench_restart.ROWS,
     *bench_calls.ROWS,
     *bench_stream.ROWS,
     *bench_shell.ROWS,

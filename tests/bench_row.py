@@ -24,11 +24,15 @@ TEXT = "x" * 32
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """A bound of a row's ratio figure/floor, or of the figure itself."""
+    """A bound of a row's ratio figure/floor, or of the figure itself.
+
+    ``offset``: what the figure may have above the floor's multiple, in the row's unit.
+    """
 
     sense: Literal["<=", ">="]
     bound: float
     of: Literal["ratio", "figure"] = "ratio"
+    offset: float = 0.0
 
 
 def at_most(bound: float) -> Limit:

@@ -50,7 +50,10 @@ class Line:
         return Mark.AIM if self._keeps(self.row.aim) else Mark.MUST
 
     def _keeps(self, limit: Limit) -> bool:
-        values = self._ratios if limit.of == "ratio" else [r.figure for r in self._rounds]
+        if limit.of == "figure":
+            values = [r.figure for r in self._rounds]
+        else:
+            values = [(r.figure - limit.offset) / r.floor for r in self._rounds if r.floor]
         return KEEPS[limit.sense](statistics.median(values), limit.bound)
 
     def cells(self) -> list[str]:
@@ -124,4 +127,5 @@ def shown_limit(limit: Limit, unit: str) -> str:
         return f"{limit.sense} {limit.bound:g} {unit}"
     if limit.sense == "<=" and limit.bound < 1:
         return f"<= 1/{1 / limit.bound:g}"
-    return f"{limit.sense} {limit.bound:g}x"
+    more = f"+{limit.offset:g}" if limit.offset else ""
+    return f"{limit.sense} {limit.bound:g}x{more}"
