@@ -12,9 +12,10 @@ judged at its exact instant, and a seed replays a run.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
+from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from types import TracebackType
 
@@ -26,7 +27,8 @@ from runtime.behaviour import Strategy
 from runtime.cell import Cell
 from runtime.host import Host
 from runtime.memory import Fault, MemoryNetwork, faithful
-from runtime.memory_host import MemoryBody, MemoryHost, open_memory_host
+from runtime.memory_body import MemoryBody
+from runtime.memory_host import MemoryHost, open_memory_host
 from runtime.scheduling import seeded_scheduling
 
 
@@ -36,8 +38,8 @@ class VirtualSystem(System):
     def __init__(self, controller: Controller, cell: Cell, host: Host) -> None:
         super().__init__(controller, cell, host)
         assert isinstance(host, MemoryHost)
+        self.host: MemoryHost = host
         self.network: MemoryNetwork = host.network
-        self._bodies = host.bodies
 
     def kill(self, who: Address) -> None:
         """Its node is gone, here and now, as by ``kill -9``."""
@@ -55,15 +57,21 @@ class VirtualSystem(System):
         """Its node goes on where it was, and so do the messages from and to it."""
         self._body(who).signal(SIGCONT)
 
+    def signal(self, who: Address, number: int) -> None:
+        """Its node gets this signal."""
+        self._body(who).signal(number)
+
     def _body(self, who: Address) -> MemoryBody:
         record = self.nodes.roll.known(who)
-        body = self._bodies.get(record.incarnation) if record is not None else None
+        body = self.host.bodies.get(record.incarnation) if record is not None else None
         if body is None:
             raise LookupError(f"{who} is no living node of this system")
         return body
 
 
 class _VirtualOpening(Opening[VirtualSystem]):
+    """The same, with trio's own dice loaded meanwhile."""
+
     def __init__(
         self,
         seed: int,
@@ -73,12 +81,12 @@ class _VirtualOpening(Opening[VirtualSystem]):
         intensity: tuple[int, float],
     ) -> None:
         super().__init__(
-            lambda: open_memory_host(fault, output),
+            partial(open_memory_host, fault, output),
             VirtualSystem,
-            signals=False,
-            strategy=strategy,
-            intensity=intensity,
-            chance=random.Random(seed).random,
+            False,
+            strategy,
+            intensity,
+            Random(seed).random,
         )
         self._seed = seed
         self._held = ExitStack()
@@ -112,10 +120,13 @@ def open_virtual_system(
 
     Args:
         seed: decides in which order tasks run that could run at the same instant, and how long
-            restarts wait.
+            the pauses between restarts are.
         fault: what becomes of messages; see `runtime.memory`.
         output: called with (name, line) for what nodes print: the tracebacks of crashes.
-        strategy, intensity: how the controller supervises its own children.
+        strategy, intensity: see `open_system`.
+
+    Raises:
+        ValueError: a strategy or an intensity that makes no sense.
     """
     check({"strategy": strategy, "intensity": intensity})
     return _VirtualOpening(seed, fault, output, strategy, intensity)
