@@ -260,11 +260,14 @@ async def test_an_exception_comes_after_the_items_before_it(
 
 
 @every_place
+@pytest.mark.parametrize(
+    "handler", [Spring.fail_at_the_end, Spring.fail_beside], ids=["ordinary", "reentrant"]
+)
 async def test_an_exception_that_nobody_hears_crashes_the_actor(
-    place: str, autojump_clock: MockClock
+    place: str, handler: Callable[..., object], autojump_clock: MockClock
 ) -> None:
     async with open_scene(place) as scene:
-        async with stream(scene.source, scene.target, Spring.fail_at_the_end) as items:
+        async with stream(scene.source, scene.target, handler) as items:
             assert await anext(items) == 1
         await trio.sleep(1)
         assert str(scene.world.ends["target"]) == "crashed(ValueError: could not clean up)"
@@ -325,6 +328,19 @@ async def test_two_tasks_cannot_wait_for_one_stream(place: str, autojump_clock: 
             await wait_all_tasks_blocked()
             with pytest.raises(trio.BusyResourceError, match=r"Spring\.ticks"):
                 await anext(items)
+        await scene.assert_over()
+
+
+@every_place
+async def test_a_stream_that_would_wait_for_itself_is_refused(
+    place: str, autojump_clock: MockClock
+) -> None:
+    async with open_scene(place) as scene:
+        async with stream(scene.source, scene.target, Spring.of_itself) as items:
+            with pytest.raises(RemoteError, match="ask cycle: target -> target"):
+                await anext(items)
+        async with stream(scene.source, scene.target, Spring.beside_itself) as items:
+            assert await taken(items) == [0, 1, 2]
         await scene.assert_over()
 
 
@@ -431,6 +447,29 @@ async def test_the_end_of_the_actor_comes_after_its_items(
                 await anext(items)
         assert str(scene.world.ends["target"]) == "normal"
         assert (scene.spring.running, len(scene.near.streams)) == (0, 0)
+
+
+@every_place
+@pytest.mark.parametrize(
+    ("handler", "args"),
+    [(Spring.ticks, (1000, 1.0)), (Spring.beside, (1000, 1.0)), (Spring.numbers, (1000,))],
+    ids=["asleep", "reentrant", "without credit"],
+)
+async def test_a_stop_that_does_not_wait_closes_the_generator(
+    place: str,
+    handler: Callable[..., object],
+    args: tuple[object, ...],
+    autojump_clock: MockClock,
+) -> None:
+    async with open_scene(place) as scene:
+        async with stream(scene.source, scene.target, handler, *args) as items:
+            await trio.sleep(3.5)
+            scene.target.stop(force=True)
+            await wait_all_tasks_blocked()
+            assert scene.spring.running == 0
+            with pytest.raises(ActorDeadError, match="killed"):
+                await taken(items)
+        assert str(scene.world.ends["target"]) == "killed"
 
 
 @pytest.mark.parametrize("place", ["simple", "leader"])
