@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from runtime import envelope as wire
+from runtime.codec import encode
 from runtime.errors import ActorDeadError, RemoteError, UnreachableError, WireError
 from runtime.stream import Stream
 from tests.small_world import ask, stream, tell, tell_nowait
@@ -177,6 +180,44 @@ async def test_a_source_that_never_rests_lets_its_process_work(
             assert len(await taken(items)) == 20_000
         nursery.cancel_scope.cancel()
         assert ticks > 20
+
+
+@every_place
+async def test_a_source_that_always_has_room_can_be_left(
+    place: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """As one would have whose consumer, in another process, is quicker than it is."""
+    for name in ("item_credit.FIRST_ITEMS", "item_credit.FIRST_BYTES", "item_routing.WINDOW_ITEMS"):
+        monkeypatch.setattr(f"runtime.{name}", 10**9)
+    async with open_scene(place) as scene:
+        async with stream(scene.source, scene.target, Spring.numbers, 10**6) as items:
+            assert await anext(items) == 0
+        await wait_all_tasks_blocked()
+        assert 0 < scene.spring.yielded < 10**6
+        await scene.assert_over()
+
+
+@every_place
+async def test_a_consumer_that_finds_all_its_items_waiting_lets_others_run(
+    place: str, autojump_clock: MockClock
+) -> None:
+    async with open_scene(place) as scene, trio.open_nursery() as nursery:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await trio.lowlevel.checkpoint()
+                ticks += 1
+
+        async with stream(scene.source, scene.target, Spring.numbers, 60) as items:
+            await trio.sleep(1)
+            assert len(items.items) == 60
+            nursery.start_soon(tick)
+            async for _ in items:
+                time.sleep(0.0015)  # noqa: ASYNC251  # so long it computes
+        nursery.cancel_scope.cancel()
+        assert ticks >= 30
 
 
 # -- one message at a time
@@ -428,6 +469,21 @@ async def test_the_deadline_at_the_entrance_is_the_generators(
         assert scene.spring.log == ["cancelled"]
         await items.__aexit__(None, None, None)
         await scene.assert_over()
+
+
+async def test_a_source_that_sees_the_deadline_first_leaves_it_to_the_consumer(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_scene("simple") as scene:
+        with trio.move_on_after(3.5) as scope:
+            async with stream(scene.source, scene.target, Spring.ticks, 100, 1.0) as items:
+                assert await anext(items) == 0
+                counts = (0,) * 5
+                late = wire.Fail(items.outbound.number, items.id, "late", "", "", "", *counts)
+                scene.near._route(scene.far.address.incarnation, encode(late))
+                await anext(items)
+        assert scope.cancelled_caught
+        assert trio.current_time() == 3.5
 
 
 # -- ends of actors and processes
