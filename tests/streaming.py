@@ -13,7 +13,7 @@ from runtime.behaviour import Behaviour
 from runtime.cell import Cell
 from runtime.exchange import Exchange
 from runtime.mailbox import MAILBOX_MESSAGES
-from tests.small_world import SmallWorld, ask, open_small_world, pair
+from tests.small_world import SmallWorld, ask, open_small_world, pair, stream
 
 
 class Spring(Behaviour):
@@ -81,6 +81,27 @@ class Spring(Behaviour):
             await trio.sleep_forever()
         finally:
             raise ValueError("could not clean up")
+
+    @reentrant
+    async def fail_beside(self) -> AsyncIterator[int]:
+        try:
+            yield 1
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("could not clean up")
+
+    async def of_itself(self) -> AsyncIterator[object]:
+        """It would have to end before it could go on."""
+        me: Cell = self._cell
+        async with stream(me, me, Spring.numbers, 3) as items:
+            async for item in items:
+                yield item
+
+    async def beside_itself(self) -> AsyncIterator[object]:
+        me: Cell = self._cell
+        async with stream(me, me, Spring.beside, 3, 0.1) as items:
+            async for item in items:
+                yield item
 
     async def wrong(self) -> AsyncIterator[int]:
         yield 1

@@ -345,7 +345,10 @@ def test_a_stream_that_is_told_or_asked_is_refused() -> None:
         window = pair(source, target).window
         assert (window.sent, window.rejected) == (2, 2)
         for handler in (Elsewhere.many, Elsewhere.few):
-            with pytest.raises(WireError, match="target answers with a stream: do not ask it"):
+            with (
+                trio.fail_after(BOUND_S),
+                pytest.raises(WireError, match="target answers with a stream: do not ask it"),
+            ):
                 await ask(source, target, handler, 3)
         async with stream(source, target, Elsewhere.count, 3) as items:
             with pytest.raises(WireError, match="count is no stream there"):

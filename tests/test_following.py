@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 import pytest
@@ -17,6 +17,7 @@ from runtime.cell import Cell
 from runtime.errors import ActorDeadError, MailboxFullError
 from runtime.exchange import Exchange
 from runtime.signature import signature_of
+from runtime.stream import Stream
 from tests.small_court import SmallCourt, open_small_court
 
 Handler = Callable[..., object]
@@ -29,6 +30,10 @@ class Holder(Actor):
 
     async def which(self) -> int:
         return self.life
+
+    async def lives(self) -> AsyncIterator[int]:
+        for _ in range(3):
+            yield self.life
 
     async def note(self, numbers: list[int]) -> int:
         self.notes.append(numbers)
@@ -48,6 +53,10 @@ async def tell(source: Cell, who: Address, handler: Handler, *args: object) -> N
 
 def tell_nowait(source: Cell, who: Address, handler: Handler, *args: object) -> None:
     calls.tell_nowait(source, who, signature_of(handler), args)
+
+
+def stream(source: Cell, who: Address, handler: Handler, *args: object) -> Stream[object]:
+    return Stream(source, who, signature_of(handler), args)
 
 
 def notes(cell: Cell) -> list[list[int]]:
@@ -100,6 +109,29 @@ async def test_it_reaches_each_life_of_the_name_and_asks_once_for_each(
             await tell(speaker, ref, Holder.leave)
             await trio.sleep(1)
             await scene.next_life(life + 1)
+
+
+@together_or_apart
+async def test_it_streams_from_each_life_of_the_name(
+    together: bool, autojump_clock: MockClock
+) -> None:
+    async with open_small_court() as court:
+        scene = await set_scene(court, together)
+        for life in (1, 2):
+            for _ in range(2):
+                lives: Stream[object] = Stream(
+                    scene.speaker, scene.ref, signature_of(Holder.lives), ()
+                )
+                async with lives as items:
+                    assert [item async for item in items] == [life] * 3
+            assert scene.lookups == life
+            await tell(scene.speaker, scene.ref, Holder.leave)
+            await trio.sleep(1)
+            with pytest.raises(ActorDeadError):
+                await stream(scene.speaker, scene.ref, Holder.lives).__aenter__()
+            await scene.next_life(life + 1)
+            court.names.asked.pop()
+        assert not scene.speaker.exchange.streams
 
 
 async def test_it_reaches_the_next_life_in_another_process(autojump_clock: MockClock) -> None:

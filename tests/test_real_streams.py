@@ -61,6 +61,20 @@ async def test_leaving_closes_the_whole_chain_of_generators(local: bool, home: s
             assert await consumer.ask(Consumer.sum_up, source, 3) == 3
 
 
+async def test_a_source_that_never_rests_answers_and_can_be_left(home: str) -> None:
+    async with open_system() as system:
+        source = await system.spawn(Source)
+        with trio.fail_after(ANSWER_S):
+            async with source.stream(Source.numbers, 10**8) as numbers:
+                async for number in numbers:
+                    if number % 10_000 == 0:
+                        assert (await source.ask(Source.state))[0] == 1
+                    if number == 50_000:
+                        break
+        await until_idle(source)
+        assert (await source.ask(Source.state))[1] < 100_000
+
+
 async def test_a_killed_source_is_an_error_after_its_items(home: str) -> None:
     async with open_system() as system:
         source = await system.spawn(Source)

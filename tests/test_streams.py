@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from runtime import envelope as wire
+from runtime.codec import encode
 from runtime.errors import ActorDeadError, RemoteError, UnreachableError, WireError
 from runtime.stream import Stream
 from tests.small_world import ask, stream, tell, tell_nowait
@@ -179,6 +182,44 @@ async def test_a_source_that_never_rests_lets_its_process_work(
         assert ticks > 20
 
 
+@every_place
+async def test_a_source_that_always_has_room_can_be_left(
+    place: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """As one would have whose consumer, in another process, is quicker than it is."""
+    for name in ("item_credit.FIRST_ITEMS", "item_credit.FIRST_BYTES", "item_routing.WINDOW_ITEMS"):
+        monkeypatch.setattr(f"runtime.{name}", 10**9)
+    async with open_scene(place) as scene:
+        async with stream(scene.source, scene.target, Spring.numbers, 10**6) as items:
+            assert await anext(items) == 0
+        await wait_all_tasks_blocked()
+        assert 0 < scene.spring.yielded < 10**6
+        await scene.assert_over()
+
+
+@every_place
+async def test_a_consumer_that_finds_all_its_items_waiting_lets_others_run(
+    place: str, autojump_clock: MockClock
+) -> None:
+    async with open_scene(place) as scene, trio.open_nursery() as nursery:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await trio.lowlevel.checkpoint()
+                ticks += 1
+
+        async with stream(scene.source, scene.target, Spring.numbers, 60) as items:
+            await trio.sleep(1)
+            assert len(items.items) == 60
+            nursery.start_soon(tick)
+            async for _ in items:
+                time.sleep(0.0015)  # noqa: ASYNC251  # so long it computes
+        nursery.cancel_scope.cancel()
+        assert ticks >= 30
+
+
 # -- one message at a time
 
 
@@ -260,11 +301,14 @@ async def test_an_exception_comes_after_the_items_before_it(
 
 
 @every_place
+@pytest.mark.parametrize(
+    "handler", [Spring.fail_at_the_end, Spring.fail_beside], ids=["ordinary", "reentrant"]
+)
 async def test_an_exception_that_nobody_hears_crashes_the_actor(
-    place: str, autojump_clock: MockClock
+    place: str, handler: Callable[..., object], autojump_clock: MockClock
 ) -> None:
     async with open_scene(place) as scene:
-        async with stream(scene.source, scene.target, Spring.fail_at_the_end) as items:
+        async with stream(scene.source, scene.target, handler) as items:
             assert await anext(items) == 1
         await trio.sleep(1)
         assert str(scene.world.ends["target"]) == "crashed(ValueError: could not clean up)"
@@ -325,6 +369,19 @@ async def test_two_tasks_cannot_wait_for_one_stream(place: str, autojump_clock: 
             await wait_all_tasks_blocked()
             with pytest.raises(trio.BusyResourceError, match=r"Spring\.ticks"):
                 await anext(items)
+        await scene.assert_over()
+
+
+@every_place
+async def test_a_stream_that_would_wait_for_itself_is_refused(
+    place: str, autojump_clock: MockClock
+) -> None:
+    async with open_scene(place) as scene:
+        async with stream(scene.source, scene.target, Spring.of_itself) as items:
+            with pytest.raises(RemoteError, match="ask cycle: target -> target"):
+                await anext(items)
+        async with stream(scene.source, scene.target, Spring.beside_itself) as items:
+            assert await taken(items) == [0, 1, 2]
         await scene.assert_over()
 
 
@@ -414,6 +471,21 @@ async def test_the_deadline_at_the_entrance_is_the_generators(
         await scene.assert_over()
 
 
+async def test_a_source_that_sees_the_deadline_first_leaves_it_to_the_consumer(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_scene("simple") as scene:
+        with trio.move_on_after(3.5) as scope:
+            async with stream(scene.source, scene.target, Spring.ticks, 100, 1.0) as items:
+                assert await anext(items) == 0
+                counts = (0,) * 5
+                late = wire.Fail(items.outbound.number, items.id, "late", "", "", "", *counts)
+                scene.near._route(scene.far.address.incarnation, encode(late))
+                await anext(items)
+        assert scope.cancelled_caught
+        assert trio.current_time() == 3.5
+
+
 # -- ends of actors and processes
 
 
@@ -431,6 +503,29 @@ async def test_the_end_of_the_actor_comes_after_its_items(
                 await anext(items)
         assert str(scene.world.ends["target"]) == "normal"
         assert (scene.spring.running, len(scene.near.streams)) == (0, 0)
+
+
+@every_place
+@pytest.mark.parametrize(
+    ("handler", "args"),
+    [(Spring.ticks, (1000, 1.0)), (Spring.beside, (1000, 1.0)), (Spring.numbers, (1000,))],
+    ids=["asleep", "reentrant", "without credit"],
+)
+async def test_a_stop_that_does_not_wait_closes_the_generator(
+    place: str,
+    handler: Callable[..., object],
+    args: tuple[object, ...],
+    autojump_clock: MockClock,
+) -> None:
+    async with open_scene(place) as scene:
+        async with stream(scene.source, scene.target, handler, *args) as items:
+            await trio.sleep(3.5)
+            scene.target.stop(force=True)
+            await wait_all_tasks_blocked()
+            assert scene.spring.running == 0
+            with pytest.raises(ActorDeadError, match="killed"):
+                await taken(items)
+        assert str(scene.world.ends["target"]) == "killed"
 
 
 @pytest.mark.parametrize("place", ["simple", "leader"])
