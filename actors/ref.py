@@ -57,13 +57,13 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
         result: R = await calls.ask(speaker(), self, signature, signature.bind(args, kwargs))
         return result
 
-    async def tell(
+    def tell(
         self,
         handler: Callable[Concatenate[A_co, P], Coroutine[Any, Any, object]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """The message is on its way; nobody waits for the handler.
 
         Waits while there is no credit (at most 1,024 messages and 4 MiB are in flight). With
@@ -75,7 +75,7 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
             TypeError, ValueError: an argument cannot travel, or is too large.
         """
         signature = signature_of(handler)
-        await calls.tell(speaker(), self, signature, signature.bind(args, kwargs))
+        return calls.tell(speaker(), self, signature, signature.bind(args, kwargs))
 
     def tell_nowait(
         self,

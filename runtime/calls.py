@@ -216,31 +216,39 @@ async def tell(
     source: Service, target: Address, signature: Signature, args: tuple[Any, ...]
 ) -> None:
     """Send a message; wait only for credit. See `actors.ActorRef.tell`."""
-    waiting: _Waiting | NotLookedUp | None
     try:
         waiting = _send(source, target, signature, args)
-    except NotLookedUp as unknown:
-        waiting = unknown
-    if waiting is not None:
-        if isinstance(waiting, NotLookedUp):
-            await follow(tell, ask, source, target, signature, args)
+    except NotLookedUp:
+        pass
+    else:
+        if waiting is not None:
+            outbound, payload, positions, buffers, weight = waiting
+            await wait_for_credit(outbound, weight)
+            _post(outbound, signature, payload, positions, buffers)
             return
-        outbound, payload, positions, buffers, weight = waiting
-        await wait_for_credit(outbound, weight)
-        _post(outbound, signature, payload, positions, buffers)
+        exchange = source.exchange
+        exchange.tells += 1
+        if not exchange.tells & 7:
+            await _breathe_now(exchange)
         return
-    await _breathe(source.exchange)
+    await follow(tell, ask, source, target, signature, args)
+
+
+async def _breathe_now(exchange: Exchange) -> None:
+    if (
+        exchange.tells >= TELLS_BETWEEN_CHECKPOINTS
+        or exchange.clock() - exchange.breathed_at > TELLING_S
+    ):
+        exchange.tells = 0
+        await trio.lowlevel.checkpoint()
+        exchange.breathed_at = exchange.clock()
 
 
 async def _breathe(exchange: Exchange) -> None:
     """Be a checkpoint now and then."""
     exchange.tells += 1
-    if exchange.tells >= TELLS_BETWEEN_CHECKPOINTS or (
-        not exchange.tells & 7 and exchange.clock() - exchange.breathed_at > TELLING_S
-    ):
-        exchange.tells = 0
-        await trio.lowlevel.checkpoint()
-        exchange.breathed_at = exchange.clock()
+    if not exchange.tells & 7:
+        await _breathe_now(exchange)
 
 
 def tell_nowait(
@@ -270,26 +278,21 @@ def _send(
     if outbound is None or target.system != outbound.target.system:
         outbound = open_pair(source, target)
     peer = outbound.peer
-    if (
-        peer.verdict
-        or peer.dead is not None
-        or outbound.closed is not None
-        or source.exchange.closed
-    ):
+    if peer.verdict or peer.dead is not None or source.exchange.closed:
         outbound.check()
     batch = peer.batch
     body = batch.body
     start = len(body)
     positions, buffers = signature.encode(args, body)
-    size = len(body) - start
-    weight = size + sum(map(len, buffers)) if buffers else size
-    if outbound.waiters or not outbound.window.has_room(weight):
+    size = weight = len(body) - start
+    if buffers:
+        weight += sum(map(len, buffers))
+    if outbound.waiters or not outbound.window.take(weight):
         payload = bytes(body[start:])
         del body[start:]
         if outbound.local is not None and outbound.target.incarnation == source.address.incarnation:
             raise MailboxFullError(f"mailbox of {source.address.name} is full")
         return outbound, payload, positions, buffers, weight
-    outbound.window.spend(weight)
     if outbound.local is not None:
         message = wire.Tell(outbound.number, signature.name, size, tuple(positions))
         deliver_here(outbound.local, _part(message, body, start, buffers))
@@ -297,12 +300,10 @@ def _send(
         # What Outbox.post does, but for the age of the batch: a flood of tells fills it fast.
         if buffers:
             batch.add_buffers(buffers)
-        envelope = (
-            (2, outbound.number, signature.name, size, positions)
-            if buffers
-            else (2, outbound.number, signature.name, size)
-        )
-        if batch.add(envelope):
+            full = batch.add((2, outbound.number, signature.name, size, positions))
+        else:
+            full = batch.tell(outbound.number, signature.name, size)
+        if full:
             source.exchange.send(peer)
         elif not peer.posted:
             source.exchange.gather(peer)

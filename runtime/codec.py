@@ -38,6 +38,8 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 MAX_PAYLOAD_BYTES = MAX_MESSAGE_BYTES - 128 * 1024
 MAX_HEAD_BYTES = 1024 * 1024
 MAX_FRAMES = 1024
+MAX_RUN = 64
+"""So many tells share an envelope at most: credits come back as often as without runs."""
 FLUSH_BYTES = 64 * 1024
 """A batch this large leaves at once."""
 
@@ -52,8 +54,8 @@ _NOTHING: tuple[memoryview, ...] = ()
 _EMPTY = memoryview(b"")
 _SIZED = frozenset(
     {
-        envelope.Tell, envelope.Ask, envelope.Reply, envelope.Item, envelope.Welcome,
-        envelope.Run, envelope.Snapshot,
+        envelope.Tell, envelope.Tells, envelope.Ask, envelope.Reply, envelope.Item,
+        envelope.Welcome, envelope.Run, envelope.Snapshot,
     }
 )  # fmt: skip
 
@@ -61,7 +63,10 @@ _SIZED = frozenset(
 class Batch:
     """Envelopes on their way to one peer."""
 
-    __slots__ = ("_append", "body", "buffer_bytes", "buffers", "count", "head")
+    __slots__ = (
+        "_append", "_run_count", "_run_handler", "_run_pair", "_run_size", "body", "buffer_bytes",
+        "buffers", "count", "head",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.head = bytearray(_FRONT.size)
@@ -69,6 +74,9 @@ class Batch:
         self.buffers: list[Buffer] = []
         self.buffer_bytes = 0
         self.count = 0
+        self._run_pair = -1
+        self._run_handler = ""
+        self._run_count = self._run_size = 0
         self._append = _encoder.encode_into
 
     def add(self, envelope: Envelope | tuple[Any, ...]) -> bool:
@@ -76,6 +84,8 @@ class Batch:
 
         The payload must stand in ``body`` already.
         """
+        if self._run_count:
+            self._close_run()
         start = len(self.head)
         try:
             self._append(envelope, self.head, -1)
@@ -85,6 +95,34 @@ class Batch:
         self.count += 1
         return len(self.head) + len(self.body) + self.buffer_bytes >= FLUSH_BYTES
 
+    def tell(self, pair: int, handler: str, size: int) -> bool:
+        """Append a call that nobody waits for; True when it is time to leave.
+
+        Those that follow each other for one handler share an envelope (`runtime.runs`).
+        """
+        if (
+            self._run_handler is handler
+            and self._run_pair == pair
+            and 0 < self._run_count < MAX_RUN
+        ):
+            self._run_count += 1
+            self._run_size += size
+        else:
+            if self._run_count:
+                self._close_run()
+            self._run_pair, self._run_handler = pair, handler
+            self._run_count, self._run_size = 1, size
+            self.count += 1
+        return len(self.head) + len(self.body) + self.buffer_bytes >= FLUSH_BYTES
+
+    def _close_run(self) -> None:
+        pair, handler, size, count = (
+            self._run_pair, self._run_handler, self._run_size, self._run_count,
+        )  # fmt: skip
+        self._run_count = 0
+        envelope = (2, pair, handler, size) if count == 1 else (11, pair, handler, size, count)
+        self._append(envelope, self.head, -1)
+
     def add_buffers(self, buffers: Sequence[Buffer]) -> None:
         """Append large arguments, to be named by the next envelope."""
         self.buffers.extend(buffers)
@@ -92,6 +130,8 @@ class Batch:
 
     def take(self) -> list[Buffer]:
         """Hand over the frames and begin anew."""
+        if self._run_count:
+            self._close_run()
         batch, buffers = self.head, self.buffers
         _FRONT.pack_into(batch, 0, len(batch) - _LENGTH.size, _ARRAY_32, self.count)
         batch += self.body

@@ -63,6 +63,20 @@ class Window:
         waiting = self.bytes_sent - self.done_bytes + self.reply_bytes
         return waiting + size <= self.bytes or (in_flight == 0 and self.reply_bytes == 0)
 
+    def take(self, size: int) -> bool:
+        """Spend a message of ``size`` bytes, if it has room; the hot path of a small one."""
+        if (
+            self.sent - self.done < self.messages
+            and self.bytes_sent - self.done_bytes + self.reply_bytes + size <= self.bytes
+        ):
+            self.sent += 1
+            self.bytes_sent += size
+            return True
+        if self.has_room(size):
+            self.spend(size)
+            return True
+        return False
+
     def spend(self, size: int) -> None:
         """Count a message of ``size`` bytes as sent."""
         self.sent += 1
@@ -135,18 +149,18 @@ class Ledger:
         self.messages, self.bytes = messages, bytes
         self.report_every = max(1, min(REPORT_EVERY, messages // 2))
 
-    def close(self, fate: Fate, size: int) -> bool:
-        """Count one message's fate; True when it is time to report."""
+    def close(self, fate: Fate, size: int, count: int = 1) -> bool:
+        """Count the fate of a message, or of a run of them; True when it is time to report."""
         if fate == 0:
-            self.handled += 1
+            self.handled += count
         elif fate == 1:
-            self.failed += 1
+            self.failed += count
         elif fate == 2:
-            self.expired += 1
+            self.expired += count
         else:
-            self.rejected += 1
+            self.rejected += count
         self.done_bytes += size
-        self.unreported += 1
+        self.unreported += count
         self.unreported_bytes += size
         return self.due
 

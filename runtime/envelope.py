@@ -144,6 +144,16 @@ class Close(Envelope, frozen=True, tag=10):
     pair: int
 
 
+class Tells(Envelope, frozen=True, tag=11):
+    """A run of ``count`` calls of ``handler``: their arguments follow each other in the payload."""
+
+    pair: int
+    handler: str
+    size: int
+    count: int
+    buffers: tuple[int, ...] = ()
+
+
 # -- control: never queued behind user messages ----------------------------------
 
 
@@ -334,7 +344,7 @@ class Snapshot(Envelope, frozen=True, tag=53):
 
 
 type_union: Any = (
-    Hello | Open | Tell | Ask | Reply | Fail | Cancel | Credit | Item | More | Close
+    Hello | Open | Tell | Tells | Ask | Reply | Fail | Cancel | Credit | Item | More | Close
     | Welcome | Started | StartFailed | Exiting | Stop | Beat | Heard | Guardian | Guard
     | Unguard | Watch | Unwatch | Down | Verdict | Pace
     | Run | Monitor | Demonitor | Fallen | Suspicion | Link | Snapshot

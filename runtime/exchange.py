@@ -175,12 +175,14 @@ class Exchange(Settling):
         for part in parts:
             envelope = part[0]
             kind = type(envelope)
-            if kind is wire.Tell or kind is wire.Ask:
+            if kind is wire.Tell or kind is wire.Ask or kind is wire.Tells:
                 inbound = inbounds.get(envelope.pair)
                 if inbound is None:
                     self.strays["unknown pair"] += 1
                 elif inbound.cell is None:
                     self._refuse(inbound, part)
+                elif kind is wire.Tells:
+                    inbound.cell.deliver_run(inbound, part)
                 else:
                     inbound.cell.deliver(inbound, part)
             elif kind is wire.Reply or kind is wire.Fail:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from runtime import envelope as wire
+from runtime import runs
 from runtime.codec import Part, weigh
 from runtime.credit import Fate
 from runtime.reading import Seat
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from runtime.exits import ExitReason
     from runtime.keeping import Keeping
     from runtime.pair import Inbound, Outbound
+    from runtime.runs import Run
     from runtime.signature import Signature
     from runtime.source import Source
     from runtime.status_page import StatusPage
@@ -44,6 +46,7 @@ class Mailbox(Seat):
     __slots__ = (
         "_bytes",
         "_reentrant",
+        "_slices",
         "actor",
         "address",
         "apart",
@@ -58,6 +61,7 @@ class Mailbox(Seat):
         "mailbox",
         "mailbox_bytes",
         "mailbox_messages",
+        "more",
         "nursery",
         "outbounds",
         "own",
@@ -65,7 +69,9 @@ class Mailbox(Seat):
         "parent",
         "reentrants",
         "scope",
+        "served",
         "serving",
+        "slice_began",
         "sources",
         "taken",
     )
@@ -104,6 +110,10 @@ class Mailbox(Seat):
         self.keeping: Keeping | None = None
         self._reentrant = any(each.reentrant for each in handlers.values())
         self.reentrants = 0  # messages of the mailbox that are for reentrant handlers
+        self.more = 0  # messages of the mailbox beyond one an entry: those of runs
+        self.served: Run | None = None  # that is being served
+        self.slice_began = 0.0
+        self._slices = 0
         self._bytes = 0
         self.handler = ""
         self.handler_since = 0.0
@@ -125,7 +135,8 @@ class Mailbox(Seat):
             why = f"{self.address.name} has no handler {message.handler[:100]!r}"
             self.exchange.fail(inbound, part, "wire", why)
         elif mailbox and (
-            len(mailbox) >= self.mailbox_messages or self._bytes + weight > self.mailbox_bytes
+            len(mailbox) + self.more >= self.mailbox_messages
+            or self._bytes + weight > self.mailbox_bytes
         ):
             why = f"mailbox of {self.address.name} is full ({len(mailbox)})"
             self.exchange.fail(inbound, part, "full", why)
@@ -138,6 +149,36 @@ class Mailbox(Seat):
             if not self.ready and self.taken is None:
                 self.exchange.reading.wake(self)
 
+    def deliver_run(self, inbound: Inbound, part: Part) -> None:
+        """Take a run of tells in, or refuse it. Never waits, never raises."""
+        message, payload, _ = part
+        signature = self.handlers.get(message.handler)
+        waiting = len(self.mailbox) + self.more
+        if not runs.is_run(message):
+            tell = wire.Tell(message.pair, message.handler, message.size)
+            self.deliver(inbound, (tell, payload, ()))
+        elif (
+            self.ending is not None
+            or signature is None
+            or (
+                self.mailbox
+                and (
+                    waiting + message.count > self.mailbox_messages
+                    or self._bytes + message.size > self.mailbox_bytes
+                )
+            )
+        ):
+            self.exchange.settle(inbound, Fate.REJECTED, part)
+        elif signature.reentrant or signature.streams or self.confirms:
+            for each in runs.take_apart(part):
+                self.deliver(inbound, each)
+        else:
+            self.mailbox.append((inbound, part))
+            self._bytes += message.size
+            self.more += message.count - 1
+            if not self.ready and self.taken is None:
+                self.exchange.reading.wake(self)
+
     def _let_reentrant_in(self) -> None:
         """Start what need not wait for the handler that is suspended."""
         raise NotImplementedError
@@ -145,6 +186,11 @@ class Mailbox(Seat):
     def _let_in_at_once(self, inbound: Inbound, part: Part) -> bool:
         """Start a message that has just come, if it need not wait at all."""
         raise NotImplementedError
+
+    @property
+    def confirms(self) -> bool:
+        """Whether a reply waits until the state is kept."""
+        return self.keeping is not None and self.keeping.every_s == 0.0
 
     @property
     def busy(self) -> bool:

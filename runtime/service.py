@@ -23,11 +23,13 @@ from __future__ import annotations
 
 import math
 import traceback
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from runtime import envelope as wire
+from runtime import runs
 from runtime.call import Call, current
 from runtime.codec import Part, weigh
 from runtime.crash import crash_reason, sort_out
@@ -70,8 +72,8 @@ class Service(Mailbox):
         exchange, mailbox, page = self.exchange, self.mailbox, self.page
         until, handlers, notices = exchange.reading.until, self.handlers, exchange.reading.notices
         task, clock = trio.lowlevel.current_task(), exchange.clock
-        now = slice_began = clock()
-        slices = 0
+        now = self.slice_began = clock()
+        self._slices = 0
         confirms = self.confirms
         while self.ending is None:
             if not mailbox or self.taken is not None:
@@ -81,8 +83,8 @@ class Service(Mailbox):
                 self.ready, self.serving = False, True
                 await until(self)
                 self.serving = False
-                now = slice_began = clock()
-                slices = 0
+                now = self.slice_began = clock()
+                self._slices = 0
                 continue
             if exchange.hold_until:
                 await exchange.let_everything_in()
@@ -94,6 +96,12 @@ class Service(Mailbox):
             signature = handlers.get(message.handler)
             if signature is None:
                 signature = message  # a hook is both; a stranger was refused when it came
+            if type(message) is wire.Tells:
+                self.more -= message.count - 1
+                if not await self._serve_run(signature, inbound, part, task):
+                    return
+                now = clock()
+                continue
             if signature.reentrant:
                 self.reentrants -= 1
                 take_apart(self, signature, inbound, part)
@@ -143,20 +151,62 @@ class Service(Mailbox):
                 self.handler = ""
                 call.done = True
                 if call.scope is not None:
-                    self.in_flight = None
-                    scope.deadline = math.inf
-                    if self.keeping is not None and self.keeping.due:
-                        self.keeping.take_now()
+                    self.resumed()
             if call.scope is not None and scope.cancel_called:
                 return
             now = clock()
-            if now - slice_began > SLICE_S:
-                exchange.drain()
-                slices += 1
-                if slices >= SLICES_BETWEEN_CHECKPOINTS:
-                    await trio.lowlevel.checkpoint()
-                    slices = 0
-                now = slice_began = clock()
+            if now - self.slice_began > SLICE_S:
+                now = await self.end_slice()
+
+    async def end_slice(self) -> float:
+        """What has arrived is routed, and now and then everybody else had a turn."""
+        self.exchange.drain()
+        self._slices += 1
+        if self._slices >= SLICES_BETWEEN_CHECKPOINTS:
+            await trio.lowlevel.checkpoint()
+            self._slices = 0
+        now = self.slice_began = self.exchange.clock()
+        return now
+
+    async def _serve_run(
+        self, signature: Signature, inbound: Inbound, part: Part, task: Any
+    ) -> bool:
+        """Handle a run of tells; False when the scope is spent."""
+        message, payload, _ = part
+        try:
+            rows = signature.decode_run(runs.headed(payload, message.count))
+        except MISFIT:
+            rows = []
+        if len(rows) != message.count:  # one at least does not fit: each for itself
+            self._put_back(inbound, runs.take_apart(part))
+            return True
+        run = self.served = runs.Run(inbound, part)
+        try:
+            return await runs.serve(self, run, rows, task)
+        finally:
+            self.served = None
+            self.handler = ""
+            run.settle(self.exchange)
+            self._put_back(inbound, run.rest())
+
+    def _put_back(self, inbound: Inbound, parts: Sequence[Part]) -> None:
+        for part in reversed(parts):
+            self.mailbox.appendleft((inbound, part))
+            self._bytes += part[0].size
+
+    def suspended(self, call: Call) -> None:
+        """An ordinary handler waits from now on."""
+        if self.served is not None:
+            self.served.settle(self.exchange)  # its sender may be what it waits for
+        super().suspended(call)
+
+    def resumed(self) -> None:
+        """The handler that was suspended has ended."""
+        self.in_flight = None
+        if self.scope is not None:
+            self.scope.deadline = math.inf
+        if self.keeping is not None and self.keeping.due:
+            self.keeping.take_now()
 
     @property
     def idle(self) -> bool:
@@ -168,11 +218,6 @@ class Service(Mailbox):
             and self.ending is None
             and self.keeping is None
         )
-
-    @property
-    def confirms(self) -> bool:
-        """Whether a reply waits until the state is kept."""
-        return self.keeping is not None and self.keeping.every_s == 0.0
 
     def _refuse_misfit(self, signature: Signature, inbound: Inbound, part: Part) -> None:
         """Say what is wrong with the arguments."""

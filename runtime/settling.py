@@ -49,18 +49,20 @@ class Settling(Outbox):
             self.report()
 
     def settle(self, inbound: Inbound, fate: Fate, part: Part) -> None:
-        """Count a message that is not answered, and report when it is time."""
-        if inbound.ledger.close(fate, weigh(part)):
+        """Count a message, or a run, that is not answered, and report when it is time."""
+        message = part[0]
+        count = message.count if type(message) is wire.Tells else 1
+        if inbound.ledger.close(fate, weigh(part), count):
             self._report(inbound)
         elif inbound.unlisted:
             self._list(inbound)
 
-    def handled(self, inbound: Inbound, weight: int) -> None:
-        """The same for a tell that was handled: the hot path."""
+    def handled(self, inbound: Inbound, weight: int, count: int = 1) -> None:
+        """The same for tells that were handled: the hot path."""
         ledger = inbound.ledger
-        ledger.handled += 1
+        ledger.handled += count
         ledger.done_bytes += weight
-        ledger.unreported += 1
+        ledger.unreported += count
         ledger.unreported_bytes += weight
         if ledger.unreported >= ledger.report_every or ledger.unreported_bytes * 2 >= ledger.bytes:
             self._report(inbound)

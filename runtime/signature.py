@@ -38,12 +38,14 @@ from runtime.codec import MAX_PAYLOAD_BYTES, Buffer
 from runtime.errors import WireError
 
 _encoder = msgspec.msgpack.Encoder()
+_encode_into = _encoder.encode_into
 MISFIT = (msgspec.DecodeError, RecursionError, ValueError)
 """What a decoder raises."""
 _CANNOT = Exception  # what a value does while it is read is its own affair
 _NO_BUFFERS: tuple[Buffer, ...] = ()
 _NO_ARRAYS: dict[int, ArrayKind] = {}
 _NO_POSITIONS: tuple[int, ...] = ()
+_NOTHING_BESIDE: tuple[Sequence[int], Sequence[Buffer]] = _NO_POSITIONS, _NO_BUFFERS
 
 
 class Parameters:
@@ -54,9 +56,12 @@ class Parameters:
         "_arrays",
         "_buffer_kinds",
         "_plain",
+        "_row",
         "_signature",
+        "_slim",
         "arity",
         "decode_plain",
+        "decode_run",
         "function",
         "hints",
         "parameters",
@@ -96,9 +101,13 @@ class Parameters:
         )
         self._buffer_kinds = [kind_of(hint) for hint in types_]
         self.decode_plain = self._arguments.decode  # for the hot path: no buffers, raw errors
+        self._row = tuple[tuple(types_)] if types_ else tuple[()]  # type: ignore[misc]
+        self.decode_run: Callable[[Buffer], list[tuple[Any, ...]]] = self._first_run
         self._arrays = arrays or _NO_ARRAYS
+        self._slim = not arrays and not any(self._buffer_kinds)  # nothing travels beside it
         if arrays:
             self.decode_plain = self._decode_inline  # type: ignore[assignment]
+            self.decode_run = _no_run
 
     def _decoder(self, hint: Any, name: str) -> "msgspec.msgpack.Decoder[Any]":
         try:
@@ -106,6 +115,12 @@ class Parameters:
             return msgspec.msgpack.Decoder(hint)
         except TypeError as cause:
             raise TypeError(f"{self.qualified}: {name} cannot travel: {cause}") from cause
+
+    def _first_run(self, raw: Buffer) -> list[tuple[Any, ...]]:
+        """Decode the arguments of many calls; misfits raise as `MISFIT`."""
+        decode = msgspec.msgpack.Decoder(list[self._row]).decode  # type: ignore[name-defined]
+        self.decode_run = decode
+        return decode(raw)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The complete arguments in order, or the `TypeError` that a plain call would raise."""
@@ -130,6 +145,15 @@ class Parameters:
             ValueError: the whole is larger than a message may be; likewise.
         """
         start = len(into)
+        if self._slim:
+            try:
+                _encode_into(args, into, -1)
+            except _CANNOT as cause:
+                del into[start:]
+                raise self._culprit(args, cause) from cause
+            if len(into) - start > MAX_PAYLOAD_BYTES:
+                self._too_large(into, start, 0)
+            return _NOTHING_BESIDE
         positions: Sequence[int] = _NO_POSITIONS
         buffers: Sequence[Buffer] = _NO_BUFFERS
         try:
@@ -146,11 +170,15 @@ class Parameters:
         except _CANNOT as cause:
             del into[start:]
             raise self._culprit(args, cause) from cause
-        size = len(into) - start + sum(map(len, buffers))
-        if size > MAX_PAYLOAD_BYTES:
-            del into[start:]
-            raise ValueError(f"{self.qualified}: {size} bytes are more than {MAX_PAYLOAD_BYTES}")
+        beside = sum(map(len, buffers))
+        if len(into) - start + beside > MAX_PAYLOAD_BYTES:
+            self._too_large(into, start, beside)
         return positions, buffers
+
+    def _too_large(self, into: bytearray, start: int, beside: int) -> None:
+        size = len(into) - start + beside
+        del into[start:]
+        raise ValueError(f"{self.qualified}: {size} bytes are more than {MAX_PAYLOAD_BYTES}")
 
     def _culprit(self, args: tuple[Any, ...], cause: Exception) -> TypeError:
         for position, (name, value) in enumerate(zip(self.parameters, args, strict=True)):
@@ -313,3 +341,7 @@ def _why(cause: Exception, value: object) -> str:
     if is_array(value) and not isinstance(cause, RecursionError):
         return f"{cause} (a parameter for arrays is annotated numpy.ndarray or NDArray[...])"
     return "it nests too deeply" if isinstance(cause, RecursionError) else str(cause)
+
+
+def _no_run(raw: Buffer) -> list[tuple[Any, ...]]:
+    raise msgspec.DecodeError("arrays are decoded call by call")

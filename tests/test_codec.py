@@ -46,6 +46,7 @@ UNSIZED: dict[wire.Envelope, int] = {
 }
 SIZED: dict[wire.Envelope, int] = {
     wire.Tell(1, "add", 3): 2,
+    wire.Tells(1, "add", 3, 3): 11,
     wire.Ask(1, "add", 3, 9, 1.5, ("a", "b")): 3,
     wire.Reply(1, 9, 3, *COUNTS): 4,
     wire.Item(1, 9, 3): 8,
