@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -73,8 +73,15 @@ class Service(Mailbox):
         now = slice_began = clock()
         slices = 0
         confirms = self.confirms
+        part: Any = None
+        payload: Any
+        buffers: Any
+        args: Any = None
+        result: Any = None
         while self.ending is None:
             if not mailbox or self.taken is not None:
+                self.last = part, args, result
+                part = payload = buffers = args = result = None
                 if page is not None:
                     page.pause(now)
                 exchange.flush()  # an answer need not wait for the end of the tick: 10 us
@@ -113,6 +120,8 @@ class Service(Mailbox):
             except (WireError, *MISFIT):
                 self._refuse_misfit(signature, inbound, part)
                 continue
+            if buffers:
+                self.last = None
             call = Call(self, inbound, message, task)
             current.set(call)
             self.handler, self.handler_since = signature.name, now
