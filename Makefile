@@ -16,6 +16,7 @@ check: .venv/.checked
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_typing.py
 
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench $(ARGS)

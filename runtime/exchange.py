@@ -121,6 +121,8 @@ class Exchange(Settling):
         while True:
             await trio.sleep(IDLE_S / 4)
             self.close_idle()
+            for cell in self.cells.values():
+                cell.last = None
 
     def _shut(self) -> None:
         """Nothing will arrive any more: whoever waits is told so."""

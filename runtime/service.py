@@ -75,8 +75,15 @@ class Service(Mailbox):
         now = self.slice_began = clock()
         self._slices = 0
         confirms = self.confirms
+        part: Any = None
+        payload: Any
+        buffers: Any
+        args: Any = None
+        result: Any = None
         while self.ending is None:
             if not mailbox or self.taken is not None:
+                self.last = part, args, result
+                part = payload = buffers = args = result = None
                 if page is not None:
                     page.pause(now)
                 exchange.flush()  # an answer need not wait for the end of the tick: 10 us
@@ -121,6 +128,8 @@ class Service(Mailbox):
             except (WireError, *MISFIT):
                 self._refuse_misfit(signature, inbound, part)
                 continue
+            if buffers:
+                self.last = None
             call = Call(self, inbound, message, task)
             current.set(call)
             self.handler, self.handler_since = signature.name, now
