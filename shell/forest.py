@@ -162,6 +162,7 @@ class Forest:
 
         Raises:
             SpawnError: it did not come up, for whatever reason.
+            ActorDeadError, UnknownNode: its parent is no more.
         """
         assert issubclass(behaviour, Actor)
         if name in self._nodes.places:  # to spawn it again would only give a ref to it
@@ -182,6 +183,8 @@ class Forest:
                 parent=parent,
                 **supervision(self._options),
             )
+        except LookupError as gone:
+            raise UnknownNode(parent) from gone
         except (WireError, TypeError, ValueError) as misuse:
             raise SpawnError(str(misuse)) from misuse
         return self._created(ref)
