@@ -89,12 +89,13 @@ class Controller(Registrar, Actor):
             raise
         if refusal is not None:
             await self._undo(record)
-            return Answer(refusal=refusal)
+            return Answer(refusal=self._no_parent(record.spec.parent) or refusal)
         return Answer(address=record.address)
 
     async def _undo(self, record: Record) -> None:
         record.planned = True
-        await self._stopping.stop_under(record.name)
+        if self.nodes.roll.holds(record):  # else it was stopped with its parent
+            await self._stopping.stop_under(record.name)
         await self.nodes.undo(record)
 
     @reentrant

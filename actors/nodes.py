@@ -85,6 +85,9 @@ class Nodes:
                     return Refusal(kind="spawn", message=str(failure))
                 record.body = body
                 self._tasks.start_soon(self._await_end, record, body)
+                if record.planned:  # it was stopped before it had a body: nobody will welcome it
+                    record.failure = "its start was given up"
+                    record.settled.set()
                 # Connected by the time it says hello.
                 self._exchange.ready(self._exchange.peer(record.address.endpoint))
             await record.settled.wait()

@@ -187,6 +187,8 @@ class Execution:
         actor, arguments = command.actor, command.arguments
         try:
             return Done(await self._tree.create(command.id, parent, actor, arguments))
+        except UnknownNode:
+            return Failed(Failure.PARENT_NOT_FOUND)
         except (ActorDeadError, UnreachableError):
             return Failed(Failure.PARENT_UNAVAILABLE)
 

@@ -105,6 +105,11 @@ class Forecast:
                     placed.append((create, self._place(create)))
         return placed
 
+    def process(self, id: Id) -> set[Id]:
+        """The id, and the local cells that live and die with it."""
+        cells = (each for each in self._settled if str(each).startswith(f"{id}/"))
+        return {id, *cells} if isinstance(id, str) else {id}
+
     def subtree(self, remove: Ticket) -> set[Id]:
         """The id and all that is, or may be, below it when the turn comes."""
         assert isinstance(remove.command, Remove)

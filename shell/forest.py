@@ -38,6 +38,7 @@ from runtime.signature import Signature
 from shell.answers import Created
 from shell.arguments import read_arguments
 from shell.classes import find_class
+from shell.collecting import collect
 from shell.commands import CONTROLLER as ROOT
 from shell.naming import Naming, by_number, name_of
 from shell.options import Options
@@ -46,7 +47,6 @@ from shell.results import plain
 from shell.signatures import describe
 from shell.tree import NodeState, Place, UnknownNode, UnknownVerb
 
-MOST_ITEMS: Final = 1000
 _CHANGES: Final[dict[str, Callable[[Id, float], heartbeat.Change]]] = {
     "started": heartbeat.Created,
     "silent": heartbeat.Silenced,
@@ -122,7 +122,10 @@ class Forest:
     def _pid(self, name: str) -> int:
         """Of its process: a local cell has its node's."""
         host = name.partition("/")[0]
-        return self.controller_pid if host == CONTROLLER else self._nodes.roll.row(host).pid
+        if host == CONTROLLER:
+            return self.controller_pid
+        record = self._nodes.records.get(host)
+        return 0 if record is None else record.pid
 
     async def handlers(self, id: Id) -> list[str]:
         return describe(self._handlers(id).values())
@@ -159,6 +162,7 @@ class Forest:
 
         Raises:
             SpawnError: it did not come up, for whatever reason.
+            ActorDeadError, UnknownNode: its parent is no more.
         """
         assert issubclass(behaviour, Actor)
         if name in self._nodes.places:  # to spawn it again would only give a ref to it
@@ -179,17 +183,21 @@ class Forest:
                 parent=parent,
                 **supervision(self._options),
             )
+        except LookupError as gone:
+            raise UnknownNode(parent) from gone
         except (WireError, TypeError, ValueError) as misuse:
             raise SpawnError(str(misuse)) from misuse
         return self._created(ref)
 
     def _created(self, ref: ActorRef[Any]) -> Created:
         record = self._nodes.roll.known(ref)  # also if it has gone again meanwhile
-        return Created(0 if record is None else record.pid, ref.endpoint)
+        if record is not None and not record.spec.local:
+            return Created(record.pid, ref.endpoint)
+        return Created(self._pid(ref.name), ref.endpoint)
 
     async def remove(self, id: Id) -> bool:
         try:
-            await self._ref(id).stop()
+            await self._whoever(id).stop()
         except LookupError as gone:
             raise UnknownNode(id) from gone
         self._known.pop(id, None)
@@ -197,13 +205,13 @@ class Forest:
 
     async def kill(self, id: Id) -> None:
         try:
-            await self._ref(id).kill()
+            await self._whoever(id).kill()
         except LookupError as gone:
             raise UnknownNode(id) from gone
 
     async def restart(self, id: Id) -> Created:
         try:
-            return self._created(await self._ref(id).restart())
+            return self._created(await self._whoever(id).restart())
         except LookupError as gone:
             raise UnknownNode(id) from gone
 
@@ -218,27 +226,13 @@ class Forest:
         except (UnknownVerb, WireError):
             await reach(self._ref(id))
             raise
-        if handler.streams:
-            return await self._collect(id, handler, args, keywords)
+        ref = self._ref(id)
         try:
-            return plain(await self._ref(id).ask(handler.function, *args, **keywords))
+            if not handler.streams:
+                return plain(await ref.ask(handler.function, *args, **keywords))
+            return plain(await collect(verb, ref.stream(handler.function, *args, **keywords)))
         except (TypeError, ValueError) as misfit:
             raise WireError(str(misfit)) from misfit
-
-    async def _collect(
-        self, id: Id, handler: Signature, args: Sequence[Any], keywords: dict[str, Any]
-    ) -> list[object]:
-        """All items of a stream."""
-        collected: list[object] = []
-        try:
-            async with self._ref(id).stream(handler.function, *args, **keywords) as items:
-                async for item in items:
-                    if len(collected) == MOST_ITEMS:
-                        raise WireError(f"{handler.name} has more than {MOST_ITEMS} items")
-                    collected.append(plain(item))
-        except (TypeError, ValueError) as misfit:
-            raise WireError(str(misfit)) from misfit
-        return collected
 
     async def ping(self, id: Id) -> bool:
         await reach(self._ref(id))
@@ -263,6 +257,10 @@ class Forest:
         if known.handlers is None:
             known.handlers = handlers_of(find_class(known.record.spec.entry))
         return known.handlers
+
+    def _whoever(self, id: Id) -> ActorRef[Any]:
+        """Whoever holds the name by the time at which the controller acts."""
+        return self._ref(id).following()
 
     def _ref(self, id: Id) -> ActorRef[Any]:
         return self._meet(id).ref

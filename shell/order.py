@@ -2,7 +2,7 @@
 
 Commands take effect in the order of their lines. Each one claims what it touches: an
 ``exec``, a ``ping`` or a ``help`` shares its node, a ``create`` owns its id and shares its
-parent, ``kill`` and ``restart`` own one node, ``remove`` a whole subtree; ``all``, ``tree``,
+parent, ``kill`` and ``restart`` own one process, ``remove`` a whole subtree; ``all``, ``tree``,
 ``heartbeat`` look at what those change. A command starts when no earlier unanswered one
 claims the same in a way that could be told apart; so the answers are those of running the
 lines one after another.
@@ -126,7 +126,7 @@ class Order:
             self._claims.own(ticket, self._forecast.add_remove(ticket))
         elif isinstance(command, Kill | Restart):
             self._mutators[seq] = ticket
-            self._claims.own(ticket, {command.id})
+            self._claims.own(ticket, self._forecast.process(command.id))
         self._park(ticket)
 
     def next(self) -> Ticket | None:

@@ -30,7 +30,7 @@ from shell.naming import by_name, by_number
 from shell.options import Options
 
 LOOK_S: Final = 0.05
-UNDECIDED_S: Final = 1.0
+UNDECIDED_S: Final = 10.0
 """How long a dead root may be merely dead, before nobody is taken to restart it."""
 
 

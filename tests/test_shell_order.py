@@ -350,6 +350,25 @@ def test_a_remove_owns_what_has_come_by_itself() -> None:
     assert (ping.command, create.command, create.parent) == (Ping("kid"), Create("kid"), -1)
 
 
+def test_a_local_cell_shares_the_fate_of_its_process() -> None:
+    order = Order(topology("tree"), [("boss", -1), ("boss/cell", "boss"), ("bosses", -1)])
+    for command in (Ping("boss/cell"), Kill("boss"), Ping("bosses"), Ping("boss/cell")):
+        order.add(Ticket(command))
+    ping = order.next()
+    other = order.next()
+    assert ping is not None
+    assert other is not None
+    assert (ping.seq, other.seq, order.next()) == (4, 6, None)
+    order.finish(ping, done=True)
+    kill = order.next()
+    assert kill is not None
+    assert (kill.seq, order.next()) == (5, None)
+    order.finish(kill, done=True)
+    last = order.next()
+    assert last is not None
+    assert last.seq == 7
+
+
 def test_creates_that_wait_are_placed_anew_when_their_parent_goes() -> None:
     order = Order(topology("list"), [(1, -1), (2, 1)])
     order.add(Ticket(Restart(2)))

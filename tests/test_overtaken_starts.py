@@ -1,0 +1,38 @@
+"""A start whose parent ends meanwhile: it ends too, at once, and nothing is left."""
+
+import pytest
+import trio
+from trio.lowlevel import checkpoint
+from trio.testing import MockClock
+
+from actors import Actor, ActorDeadError
+from actors.virtual import open_virtual_system
+
+
+class Parent(Actor):
+    async def leave(self) -> None:
+        self.finish()
+
+
+@pytest.mark.parametrize("steps", range(40))
+async def test_a_start_is_overtaken_by_the_end_of_its_parent(
+    steps: int, autojump_clock: MockClock
+) -> None:
+    async with open_virtual_system() as system:
+        parent = await system.spawn(Parent, name="parent")
+        refusals = []
+
+        async def start() -> None:
+            try:
+                await system.spawn(Parent, name="child", parent=parent)
+            except (ActorDeadError, LookupError) as error:
+                refusals.append(str(error))
+
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(start)
+                for _ in range(steps):
+                    await checkpoint()
+                await parent.stop()
+        assert await system.tree() == []
+        assert {*refusals} <= {"parent is not alive", "no actor is named parent"}
