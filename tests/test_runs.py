@@ -1,0 +1,279 @@
+"""Runs of tells: under one envelope, and yet each for itself."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from runtime import envelope as wire
+from runtime import runs
+from runtime.behaviour import Behaviour
+from runtime.cell import Cell
+from runtime.codec import MAX_RUN, Batch, decode
+from runtime.credit import Window
+from runtime.settling import REPORT_S
+from tests.small_world import SmallWorld, ask, open_small_world, pair, tell, tell_nowait
+
+
+def tells(*sizes: int, handler: str = "add") -> Batch:
+    batch = Batch()
+    for size in sizes:
+        batch.body += b"x" * size
+        batch.tell(1, handler, size)
+    return batch
+
+
+def envelopes(batch: Batch) -> list[wire.Envelope]:
+    return [part[0] for part in decode(batch.take())]
+
+
+def test_one_tell_is_no_run() -> None:
+    assert envelopes(tells(5)) == [wire.Tell(1, "add", 5)]
+
+
+def test_tells_that_follow_each_other_share_an_envelope() -> None:
+    assert envelopes(tells(5, 0, 7)) == [wire.Tells(1, "add", 12, 3)]
+
+
+def test_a_run_is_no_longer_than_its_bound() -> None:
+    batch = tells(*[1] * (MAX_RUN + 2))
+    assert batch.count == 2
+    assert envelopes(batch) == [wire.Tells(1, "add", MAX_RUN, MAX_RUN), wire.Tells(1, "add", 2, 2)]
+
+
+def test_whatever_comes_between_ends_a_run() -> None:
+    batch = tells(1, 1)
+    batch.add(wire.Cancel(1, 9))
+    batch.body += b"yz"
+    batch.tell(1, "add", 2)
+    batch.body += b"y"
+    batch.tell(2, "add", 1)
+    batch.body += b"y"
+    batch.tell(2, "drop", 1)
+    assert batch.count == 5
+    assert envelopes(batch) == [
+        wire.Tells(1, "add", 2, 2),
+        wire.Cancel(1, 9),
+        wire.Tell(1, "add", 2),
+        wire.Tell(2, "add", 1),
+        wire.Tell(2, "drop", 1),
+    ]
+
+
+def test_a_batch_that_was_taken_begins_anew() -> None:
+    batch = tells(1, 1)
+    batch.take()
+    assert batch.count == 0
+    batch.body += b"xx"
+    batch.tell(1, "add", 2)
+    assert envelopes(batch) == [wire.Tell(1, "add", 2)]
+
+
+def test_a_run_is_taken_apart_into_its_tells() -> None:
+    arrays = [msgspec.msgpack.encode(value) for value in ((1,), (2, "two"), ())]
+    payload = b"".join(arrays)
+    part = (wire.Tells(3, "add", len(payload), 3), memoryview(payload), ())
+    apart = runs.take_apart(part)
+    assert [bytes(each[1]) for each in apart] == arrays
+    assert [each[0] for each in apart] == [wire.Tell(3, "add", len(raw)) for raw in arrays]
+
+
+def test_what_is_no_run_stays_one_message() -> None:
+    part = (wire.Tells(3, "add", 2, 2), memoryview(b"\xc1\xc1"), ())
+    ((message, payload, _),) = runs.take_apart(part)
+    assert (message, bytes(payload)) == (wire.Tell(3, "add", 2), b"\xc1\xc1")
+
+
+class Scribe(Behaviour):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+        self.gate = trio.Event()
+
+    async def note(self, number: int) -> None:
+        self.heard.append(number)
+        if number < 0:
+            raise ValueError(str(number))
+
+    async def wait_at_two(self, number: int) -> None:
+        self.heard.append(number)
+        if number == 2:
+            await self.gate.wait()
+
+    async def leave_at_two(self, number: int) -> None:
+        self.heard.append(number)
+        if number == 2:
+            self._cell.stop(False)
+
+    async def ping(self) -> None: ...
+
+
+class Odd(Behaviour):
+    """What a teller may take a `Scribe` for: the same handler, but for its arguments."""
+
+    async def note(self, number: int | str) -> None: ...
+
+
+@pytest.fixture(params=[True, False], ids=["reader", "leader"])
+def simple(request: pytest.FixtureRequest) -> bool:
+    """How the world's processes read."""
+    return bool(request.param)
+
+
+async def teller_and_scribe(world: SmallWorld) -> tuple[Cell, Cell, Scribe]:
+    scribe = Scribe()
+    teller = world.mute(await world.process("here"), "teller")
+    cell = await world.cell(await world.process("there"), "scribe", scribe)
+    return teller, cell, scribe
+
+
+def account(window: Window) -> dict[str, int]:
+    terms = ("sent", "handled", "failed", "rejected", "undelivered", "in_flight")
+    return {term: count for term in terms if (count := getattr(window, term))}
+
+
+async def test_a_run_is_handled_in_order_and_accounted_for(
+    simple: bool, autojump_clock: MockClock
+) -> None:
+    async with open_small_world(simple) as world:
+        teller, cell, scribe = await teller_and_scribe(world)
+        for number in range(1000):
+            await tell(teller, cell, Scribe.note, number)
+        await trio.sleep(REPORT_S * 2)
+        assert scribe.heard == list(range(1000))
+        window = pair(teller, cell).window
+        assert account(window) == {"sent": 1000, "handled": 1000}
+        assert window.done_bytes == window.bytes_sent
+
+
+async def test_one_that_does_not_fit_is_refused_and_the_others_are_handled(
+    simple: bool, autojump_clock: MockClock
+) -> None:
+    async with open_small_world(simple) as world:
+        teller, cell, scribe = await teller_and_scribe(world)
+        for value in (1, 2, "three", 4):
+            tell_nowait(teller, cell, Odd.note, value)
+        await trio.sleep(REPORT_S * 2)
+        assert scribe.heard == [1, 2, 4]
+        assert account(pair(teller, cell).window) == {"sent": 4, "handled": 3, "rejected": 1}
+
+
+async def test_one_that_raises_ends_the_cell_and_the_rest_is_refused(
+    simple: bool, autojump_clock: MockClock
+) -> None:
+    async with open_small_world(simple) as world:
+        teller, cell, scribe = await teller_and_scribe(world)
+        for number in (1, 2, -3, 4, 5):
+            tell_nowait(teller, cell, Scribe.note, number)
+        await trio.sleep(REPORT_S * 2)
+        assert scribe.heard == [1, 2, -3]
+        assert world.ends["scribe"].error == "ValueError"
+        assert world.ends["scribe"].handler == "note"
+        window = pair(teller, cell).window
+        assert account(window) == {"sent": 5, "handled": 2, "failed": 1, "rejected": 2}
+        assert window.done_bytes == window.bytes_sent
+
+
+async def test_what_was_handled_before_one_that_waits_is_reported_while_it_waits(
+    simple: bool, autojump_clock: MockClock
+) -> None:
+    async with open_small_world(simple) as world:
+        teller, cell, scribe = await teller_and_scribe(world)
+        for number in range(5):
+            tell_nowait(teller, cell, Scribe.wait_at_two, number)
+        await trio.sleep(REPORT_S * 2)
+        assert scribe.heard == [0, 1, 2]
+        assert account(pair(teller, cell).window) == {"sent": 5, "handled": 2, "in_flight": 3}
+        scribe.gate.set()
+        await trio.sleep(REPORT_S * 2)
+        assert scribe.heard == [0, 1, 2, 3, 4]
+        assert account(pair(teller, cell).window) == {"sent": 5, "handled": 5}
+
+
+async def test_a_cell_that_ends_in_the_middle_begins_no_other(
+    simple: bool, autojump_clock: MockClock
+) -> None:
+    async with open_small_world(simple) as world:
+        teller, cell, scribe = await teller_and_scribe(world)
+        for number in range(5):
+            tell_nowait(teller, cell, Scribe.leave_at_two, number)
+        await trio.sleep(REPORT_S * 2)
+        assert scribe.heard == [0, 1, 2]
+        assert account(pair(teller, cell).window) == {"sent": 5, "handled": 3, "rejected": 2}
+
+
+async def test_a_cell_that_is_interrupted_in_the_middle_loses_no_account(
+    simple: bool, autojump_clock: MockClock
+) -> None:
+    async with open_small_world(simple) as world:
+        teller, cell, scribe = await teller_and_scribe(world)
+        for number in range(5):
+            tell_nowait(teller, cell, Scribe.wait_at_two, number)
+        await wait_all_tasks_blocked()
+        cell.stop(True)
+        await trio.sleep(REPORT_S * 2)
+        assert scribe.heard == [0, 1, 2]
+        expected = {"sent": 5, "handled": 2, "failed": 1, "rejected": 2}
+        assert account(pair(teller, cell).window) == expected
+
+
+async def test_an_ask_between_tells_keeps_its_turn(simple: bool, autojump_clock: MockClock) -> None:
+    async with open_small_world(simple) as world:
+        teller, cell, scribe = await teller_and_scribe(world)
+        tell_nowait(teller, cell, Scribe.note, 1)
+        tell_nowait(teller, cell, Scribe.note, 2)
+        await ask(teller, cell, Scribe.ping)
+        assert scribe.heard == [1, 2]
+
+
+@pytest.mark.parametrize("count", [-1, 0, MAX_RUN + 1, 2**40])
+async def test_a_count_that_cannot_be_is_one_message_that_does_not_fit(
+    count: int, autojump_clock: MockClock
+) -> None:
+    async with open_small_world() as world:
+        teller, cell, scribe = await teller_and_scribe(world)
+        await tell(teller, cell, Scribe.note, 1)
+        await wait_all_tasks_blocked()
+        inbound = cell.inbounds[0]
+        payload = memoryview(b"\x91\x01" * 2)
+        cell.deliver_run(inbound, (wire.Tells(inbound.number, "note", 4, count), payload, ()))
+        await trio.sleep(REPORT_S * 2)
+        assert scribe.heard == [1]
+        assert inbound.ledger.rejected == 1
+
+
+@pytest.mark.parametrize("count", [1, 3, 64])
+async def test_a_count_that_is_wrong_is_one_message_that_does_not_fit(
+    count: int, autojump_clock: MockClock
+) -> None:
+    async with open_small_world() as world:
+        teller, cell, scribe = await teller_and_scribe(world)
+        await tell(teller, cell, Scribe.note, 1)
+        await wait_all_tasks_blocked()
+        inbound = cell.inbounds[0]
+        payload = memoryview(b"\x91\x01" * 2)
+        cell.deliver_run(inbound, (wire.Tells(inbound.number, "note", 4, count), payload, ()))
+        await trio.sleep(REPORT_S * 2)
+        assert scribe.heard == [1]
+        assert inbound.ledger.rejected == 1
+
+
+async def test_a_mailbox_counts_the_messages_of_a_run(autojump_clock: MockClock) -> None:
+    async with open_small_world() as world:
+        scribe = Scribe()
+        teller = world.mute(await world.process("here"), "teller")
+        process = await world.process("there")
+        cell = await world.cell(process, "scribe", scribe, mailbox_messages=8)
+        tell_nowait(teller, cell, Scribe.wait_at_two, 2)
+        await wait_all_tasks_blocked()
+        inbound = cell.inbounds[0]
+        run = (wire.Tells(inbound.number, "note", 12, 6), memoryview(b"\x91\x01" * 6), ())
+        cell.deliver_run(inbound, run)
+        cell.deliver_run(inbound, run)
+        assert (len(cell.mailbox), cell.more, inbound.ledger.rejected) == (1, 5, 6)
+        scribe.gate.set()
+        await wait_all_tasks_blocked()
+        assert (cell.more, scribe.heard) == (0, [2, 1, 1, 1, 1, 1, 1])
