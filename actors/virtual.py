@@ -55,6 +55,10 @@ class VirtualSystem(System):
         """Its node goes on where it was, and so do the messages from and to it."""
         self._body(who).signal(SIGCONT)
 
+    def signal(self, who: Address, number: int) -> None:
+        """Its node is sent this signal from outside."""
+        self._body(who).signal(number)
+
     def _body(self, who: Address) -> MemoryBody:
         record = self.nodes.roll.known(who)
         body = self._bodies.get(record.incarnation) if record is not None else None
