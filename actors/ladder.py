@@ -54,5 +54,7 @@ def tell_local(
     peer = exchange.peers.get(record.address.endpoint)
     if cell is not None:
         cell.stop(force, reason)
+    elif peer is exchange.here and exchange.local_cells is not None:
+        exchange.local_cells.stop(record.incarnation, force, reason)
     elif peer is not None:
         exchange.say(peer, wire.Stop(record.incarnation, force, reason))

@@ -25,6 +25,7 @@ import trio
 
 from actors.fates import Fates
 from actors.guardians import Guardians
+from actors.hanging import Hanging
 from actors.ladder import tell_local
 from actors.places import State
 from actors.record import Happened, Record
@@ -41,6 +42,7 @@ from runtime.registrar import Refusal
 ZYGOTE_S = 0.02
 """How long a death waits for the word on how it came."""
 LAST_WORD_S = 1.0
+_GIVEN_UP = "its start was given up"
 _WORD = re.compile(r"\w")  # the ruler under a group's traceback has none
 
 
@@ -54,6 +56,7 @@ class Nodes:
         self.listeners: list[Callable[[Happened], None]] = []
         self.guardians = Guardians(exchange, self.places, self.records, self._judged, host.look)
         self.fates = Fates(exchange, self.roll.known, tasks)
+        self._hanging = Hanging(host.look, tasks)
         self.on_end: Callable[[Record], None] = _nothing
         self._exchange = exchange
         self._host = host
@@ -85,9 +88,13 @@ class Nodes:
                     return Refusal(kind="spawn", message=str(failure))
                 record.body = body
                 self._tasks.start_soon(self._await_end, record, body)
+                if record.planned:  # meanwhile: it would not be welcome
+                    return Refusal(kind="spawn", message=_GIVEN_UP)
                 # Connected by the time it says hello.
                 self._exchange.ready(self._exchange.peer(record.address.endpoint))
             await record.settled.wait()
+        if record.started:
+            return None  # whatever became of it since
         if record.gone.is_set():  # the word on how it came may be a moment later
             with trio.move_on_after(LAST_WORD_S):
                 await record.ended.wait()
@@ -103,8 +110,8 @@ class Nodes:
         return None
 
     def _order_cell(self, record: Record) -> None:
-        """Have the process of a local cell run it again."""
-        run = wire.Run(record.address, record.before, len(record.kept))
+        """Have the process of a local cell run it."""
+        run = wire.Run(record.address, record.before, len(record.kept), token=record.spec.token)
         self._exchange.say(self._exchange.peer(record.address.endpoint), run, record.kept)
 
     async def undo(self, record: Record) -> None:
@@ -112,15 +119,14 @@ class Nodes:
         await self._put_down(record, ExitReason(kind="unknown"))
         self.forget(record)
 
-    async def scrap(self, record: Record, why: str) -> None:
+    async def scrap(self, record: Record) -> None:
         """Nothing is left of a restart that failed but the place."""
-        failed = ExitReason(kind="crashed", error="SpawnError", message=why)
-        await self._put_down(record, failed)
+        why = record.failure or _GIVEN_UP
+        await self._put_down(record, ExitReason(kind="crashed", error="SpawnError", message=why))
 
     async def _put_down(self, record: Record, reason: ExitReason) -> None:
-        record.planned = True
         if not record.settled.is_set():
-            record.failure = "its start was given up"
+            record.failure = _GIVEN_UP
             record.settled.set()
         if record.body is not None:
             record.signal(SIGKILL)
@@ -129,7 +135,6 @@ class Nodes:
             if record.spec.local:
                 tell_local(record, self._exchange, force=True)
             self._ended(record, reason)
-        record.planned = False
 
     def forget(self, record: Record) -> None:
         """Its name and place are free."""
@@ -240,6 +245,7 @@ class Nodes:
         for watcher in record.watchers:
             self._exchange.say(watcher, verdict)
         self.fates.judged(verdict)
+        self._hanging.judged(record, verdict.silent_s if was == "ok" else 0.0)
         now = trio.current_time()
         self.guardians.stand_in(record)
         if verdict.kind == "ok":
