@@ -52,10 +52,9 @@ class Hanging:
             left_s = max(patience_s - silent_s, LOOK_S)
             while await self._turns(left_s, record):
                 left_s = patience_s
-            log.warning(
-                "%s is killed: it has not yielded for %g s", record.name, max(silent_s, patience_s)
-            )
-            record.signal(SIGKILL)
+            if not record.gone.is_set():
+                log.warning("%s is killed: it has not yielded for %g s", record.name, patience_s)
+                record.signal(SIGKILL)
         if self._silences.get(record.incarnation) is silence:
             del self._silences[record.incarnation]
 

@@ -8,6 +8,7 @@ trees larger than a machine. A body obeys signals as a process does, as far as t
 * SIGSTOP: it neither hears nor is heard, beats nor judges, until SIGCONT. Its handlers cannot be
   stopped: they run on, and what they send is held until then.
 * SIGTERM: it ends politely. Other signals kill, if they kill a process by default.
+* A loop that a handler does not yield to stands still by `MemoryBody.hang`.
 * ``os._exit`` would end this very process; `System`s of tests say ``exit`` instead.
 
 Invariants
@@ -101,6 +102,7 @@ class MemoryBody:
         self.address = address
         self.frozen = False
         self.left = False
+        self.hung_at: float | None = None
         self.find = host.classes.find
         self.cell: Cell | None = None
         self._host = host
@@ -122,7 +124,7 @@ class MemoryBody:
                 status = 0 if reason.planned else 1
             except Exception as failure:  # as the process would be: there is no frame above it
                 self.print("".join(traceback.format_exception(failure)))
-            if self.frozen:
+            if self._still:
                 await self._thawed.wait()
             self.vanish(status << 8)
 
@@ -144,29 +146,51 @@ class MemoryBody:
             self._freeze()
         elif number == signal.SIGCONT:
             self._thaw()
-        elif self.frozen:
+        elif self._still:
             self._pending.append(number)
         elif number == signal.SIGTERM:
             self._node.stop()
         else:
             self.vanish(number)
 
+    def hang(self) -> None:
+        """It neither hears nor is heard until `yield_again`, but is not stopped."""
+        if not self._still:
+            self.hung_at = trio.current_time()
+            self._stand_still()
+
+    def yield_again(self) -> None:
+        """It goes on where it hung."""
+        if self.hung_at is not None:
+            self.hung_at = None
+            self._go_on()
+
     def _freeze(self) -> None:
-        if not self.frozen:
+        if not self._still:
             self.frozen = True
-            self._thawed = trio.Event()
-            self._transport.hold()
-            self._node.guard.stand_still()
+            self._stand_still()
 
     def _thaw(self) -> None:
         if self.frozen:
             self.frozen = False
-            self._transport.release()
-            self._node.guard.go_on()
-            self._thawed.set()
-            pending, self._pending = self._pending, []
-            for number in pending:
-                self.signal(number)
+            self._go_on()
+
+    @property
+    def _still(self) -> bool:
+        return self.frozen or self.hung_at is not None
+
+    def _stand_still(self) -> None:
+        self._thawed = trio.Event()
+        self._transport.hold()
+        self._node.guard.stand_still()
+
+    def _go_on(self) -> None:
+        self._transport.release()
+        self._node.guard.go_on()
+        self._thawed.set()
+        pending, self._pending = self._pending, []
+        for number in pending:
+            self.signal(number)
 
     async def wait_gone(self) -> None:
         await self._gone.wait()
@@ -265,7 +289,7 @@ class MemoryHost:
         handler = cell.handler if cell is not None else ""
         return Evidence(
             state="S",
-            loop_ticks=int(trio.current_time() / TICK_S),
+            loop_ticks=int((body.hung_at or trio.current_time()) / TICK_S),
             handler=handler,
             handler_age_s=cell.exchange.clock() - cell.handler_since if cell and handler else 0.0,
         )
