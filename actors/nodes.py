@@ -116,18 +116,16 @@ class Nodes:
 
     async def undo(self, record: Record) -> None:
         """Nothing is left of a start that failed."""
-        await self._put_down(record, ExitReason(kind="unknown"))
+        await self.scrap(record)
         self.forget(record)
 
     async def scrap(self, record: Record) -> None:
-        """Nothing is left of a restart that failed but the place."""
-        why = record.failure or _GIVEN_UP
-        await self._put_down(record, ExitReason(kind="crashed", error="SpawnError", message=why))
-
-    async def _put_down(self, record: Record, reason: ExitReason) -> None:
-        if not record.settled.is_set():
-            record.failure = _GIVEN_UP
-            record.settled.set()
+        """Nothing is left of a start that failed but the place."""
+        record.failure = record.failure or _GIVEN_UP
+        record.settled.set()
+        reason = ExitReason(kind="crashed", error="SpawnError", message=record.failure)
+        if record.said is None and not record.started:
+            record.said = reason
         if record.body is not None:
             record.signal(SIGKILL)
             await record.gone.wait()
@@ -275,7 +273,7 @@ class Nodes:
         try:
             await body.wait_gone()
             if not await record.goes_within(ZYGOTE_S):
-                self._gone(record, _whole(record.said, ExitReason(kind="unknown")))
+                self._gone(record, _whole(record, ExitReason(kind="unknown")))
                 self.hear_exit(await body.exited())
         finally:
             body.close()
@@ -284,7 +282,7 @@ class Nodes:
         """The whole truth about its end."""
         if record.reason is not None:
             return
-        reason = _whole(record.said, seen)
+        reason = _whole(record, seen)
         if not record.spec.local:
             reason = msgspec.structs.replace(reason, output=_output(record))
             self._host.forget(record.incarnation)
@@ -331,12 +329,14 @@ class Nodes:
             listener(Happened(what, record.name, record.incarnation, at))
 
 
-def _whole(said: ExitReason | None, seen: ExitReason) -> ExitReason:
+def _whole(record: Record, seen: ExitReason) -> ExitReason:
     """What the node said of its end, with what the kernel says it used.
 
-    A node that was killed after its last word was killed: the kernel knows better.
+    A node that was killed after its last word was killed: the kernel knows better. What is left
+    of a start that failed is killed too, but ended for its failure.
     """
-    if said is None or seen.kind in ("killed", "lost"):
+    said = record.said
+    if said is None or (record.started and seen.kind in ("killed", "lost")):
         return seen
     return msgspec.structs.replace(
         said, user_s=seen.user_s, system_s=seen.system_s, max_rss_bytes=seen.max_rss_bytes

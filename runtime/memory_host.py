@@ -287,9 +287,12 @@ class MemoryHost:
             return Evidence(state="T")
         cell = body.cell
         handler = cell.handler if cell is not None else ""
+        at = trio.current_time() if body.hung_at is None else body.hung_at
         return Evidence(
             state="S",
-            loop_ticks=int((body.hung_at or trio.current_time()) / TICK_S),
+            loop_ticks=int(
+                (trio.current_time() if body.hung_at is None else body.hung_at) / TICK_S
+            ),
             handler=handler,
             handler_age_s=cell.exchange.clock() - cell.handler_since if cell and handler else 0.0,
         )
