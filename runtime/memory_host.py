@@ -290,9 +290,7 @@ class MemoryHost:
         at = trio.current_time() if body.hung_at is None else body.hung_at
         return Evidence(
             state="S",
-            loop_ticks=int(
-                (trio.current_time() if body.hung_at is None else body.hung_at) / TICK_S
-            ),
+            loop_ticks=int(at / TICK_S),
             handler=handler,
             handler_age_s=cell.exchange.clock() - cell.handler_since if cell and handler else 0.0,
         )
