@@ -54,7 +54,8 @@ class ChildOptions(TypedDict, total=False):
         ``one_for_all`` or ``rest_for_one``; so many restarts in so many seconds, (5, 10.0).
     ``snapshot_every_s``: how often its `snapshot` is kept for the next incarnation, 1 s; or
         ``"message"``: before the reply to each message leaves. Of a temporary child none is.
-    ``hang_after_s``: it is killed when a handler has not yielded for so long; never.
+    ``hang_after_s``: its process is killed when it has not yielded for so long, once it is found
+        to be busy, four to five beats after its last one; never.
     ``mailbox_messages``, ``mailbox_bytes``: the bounds of its mailbox, 8,192 and 32 MiB.
     """
 

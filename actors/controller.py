@@ -38,6 +38,7 @@ class Controller(Registrar, Actor):
         nodes.on_end = self._ended
 
     def _ended(self, record: Record) -> None:
+        """It lives again if it should."""
         if not record.planned and self._cell.nursery is not None:
             self._cell.nursery.start_soon(self._regrowth.ended, record)
 
@@ -60,7 +61,9 @@ class Controller(Registrar, Actor):
                 await self._stopping.stop(holder)
                 continue
             await holder.settled.wait()  # bounded: a start takes at most ``start_s``
-            if not holder.gone.is_set() and not holder.planned:
+            if holder.planned or not holder.started:
+                await holder.gone.wait()  # somebody sees to it
+            if not holder.gone.is_set():
                 return Answer(address=holder.address)
             if nodes.roll.holds(holder):
                 return await self._start(nodes.roll.renew(holder, spec))
@@ -76,12 +79,8 @@ class Controller(Registrar, Actor):
 
     async def _start(self, record: Record) -> Answer:
         """The answer to whoever wanted it started; of a failed start nothing is left."""
-        nodes = self.nodes
-        if record.spec.local:
-            nodes.started(record)
-            return Answer(address=record.address, kept=record.kept)
         try:
-            refusal = await nodes.bring_up(record)
+            refusal = await self.nodes.bring_up(record)
             await trio.lowlevel.checkpoint_if_cancelled()  # else nobody would own it
         except BaseException:
             with trio.CancelScope(shield=True):
@@ -93,6 +92,11 @@ class Controller(Registrar, Actor):
         return Answer(address=record.address)
 
     async def _undo(self, record: Record) -> None:
+        if record.before:  # its place is older than this start
+            if not record.started:
+                await self._regrowth.scrap(record)
+                self._ended(record)
+            return
         record.planned = True
         if self.nodes.roll.holds(record):  # else it was stopped with its parent
             await self._stopping.stop_under(record.name)
@@ -101,7 +105,7 @@ class Controller(Registrar, Actor):
     @reentrant
     async def abandon(self, token: str) -> None:
         for record in list(self.nodes.records.values()):
-            if record.spec.token == token and record.started:
+            if record.spec.token == token and record.started and not record.before:
                 await self._stopping.stop(record)
 
     @reentrant
@@ -109,21 +113,36 @@ class Controller(Registrar, Actor):
         record = self._known(who)
         if isinstance(record, Refusal):
             return Answer(refusal=record)
-        if self.nodes.roll.holds(record) and not record.gone.is_set():
-            record.planned = True
+        answer = Answer()
+        answered = trio.Event()
+
+        async def restart() -> None:
+            nonlocal answer
+            answer = await self._restart(self.nodes.roll.heir(record))
+            answered.set()
+
+        assert self._cell.nursery is not None
+        self._cell.nursery.start_soon(restart)  # it is finished, whoever still waits for it
+        await answered.wait()
+        return answer
+
+    async def _restart(self, record: Record) -> Answer:
+        roll = self.nodes.roll
+        if roll.holds(record):
+            record.planned = True  # nobody else is to restart it meanwhile
             await self._stopping.end_alone(record)
             await self._stopping.stop_unnamed_under(record.name)
-        if not self.nodes.roll.holds(record):
+        if not roll.holds(record) or record.unwanted:
             why = f"{record.address} is not the last of its name"
             return Answer(refusal=Refusal(kind="dead", message=why, reason=record.reason))
-        if not self.nodes.roll.has_host(record):
+        if not roll.has_host(record):
             why = f"the process of {record.name} is gone"
             return Answer(refusal=Refusal(kind="spawn", message=why))
-        record.planned = True  # nobody else is to restart it meanwhile
-        why = await self._regrowth.again(record)
-        if why:
-            return Answer(refusal=Refusal(kind="spawn", message=why))
-        return Answer(address=self.nodes.records[record.name].address)
+        fresh = await self._regrowth.again(record)
+        if not fresh.started:
+            self._ended(fresh)
+            return Answer(refusal=Refusal(kind="spawn", message=fresh.failure))
+        return Answer(address=fresh.address)
 
     @reentrant
     async def keep(self, who: Address, kept: bytes) -> None:
@@ -136,7 +155,7 @@ class Controller(Registrar, Actor):
         record = self._known(who)
         if isinstance(record, Refusal):
             return Answer(refusal=record)
-        await self._stopping.stop(record)
+        await self._stopping.stop(self.nodes.roll.heir(record))
         return Answer(reason=record.known_reason)
 
     @reentrant
@@ -144,6 +163,8 @@ class Controller(Registrar, Actor):
         record = self._known(who)
         if isinstance(record, Refusal):
             return Answer(refusal=record)
+        if record.body is None:  # it is about to have one
+            await record.settled.wait()
         if record.spec.local and not record.gone.is_set():
             tell_local(record, self._cell.exchange, force=True)
             await record.goes_within(POLITE_S)

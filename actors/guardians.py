@@ -69,9 +69,14 @@ class Guardians:
     def change(self, change: Change) -> None:
         """Tell the child, its new guardian and the one before."""
         record = self._records[change.child]
-        if record.incarnation != change.incarnation or not record.started or record.spec.local:
+        if record.incarnation != change.incarnation or record.spec.local:
             return
         record.sequence = change.number
+        if record.peer is not None:
+            to = self.address_of(change.guardian)
+            self._exchange.say(record.peer, wire.Guardian(change.number, to))
+        if not record.started:
+            return  # its guardian listens once it is up
         unguard = wire.Unguard(change.number, change.incarnation)
         if change.previous == CONTROLLER:
             self.guard.unguard(change.number, change.incarnation)
@@ -79,9 +84,6 @@ class Guardians:
             previous = self._exchange.peer(self.address_of(change.previous).endpoint)
             self._exchange.say(previous, unguard)
         self.assign(change.guardian, record)
-        if record.peer is not None:
-            to = self.address_of(change.guardian)
-            self._exchange.say(record.peer, wire.Guardian(change.number, to))
 
     def pace(self, beat_s: float) -> None:
         """Everybody beats every ``beat_s`` seconds from now on."""

@@ -54,5 +54,8 @@ def tell_local(
     peer = exchange.peers.get(record.address.endpoint)
     if cell is not None:
         cell.stop(force, reason)
+    elif record.address.endpoint == exchange.address.endpoint:
+        if exchange.local_cells is not None:  # it may be about to start
+            exchange.local_cells.stop(record.incarnation, force, reason)
     elif peer is not None:
         exchange.say(peer, wire.Stop(record.incarnation, force, reason))

@@ -25,6 +25,7 @@ import trio
 
 from actors.fates import Fates
 from actors.guardians import Guardians
+from actors.hanging import Hanging
 from actors.ladder import tell_local
 from actors.places import State
 from actors.record import Happened, Record
@@ -41,6 +42,7 @@ from runtime.registrar import Refusal
 ZYGOTE_S = 0.02
 """How long a death waits for the word on how it came."""
 LAST_WORD_S = 1.0
+_GIVEN_UP = "its start was given up"
 _WORD = re.compile(r"\w")  # the ruler under a group's traceback has none
 
 
@@ -54,6 +56,7 @@ class Nodes:
         self.listeners: list[Callable[[Happened], None]] = []
         self.guardians = Guardians(exchange, self.places, self.records, self._judged, host.look)
         self.fates = Fates(exchange, self.roll.known, tasks)
+        self._hanging = Hanging(host.look, tasks)
         self.on_end: Callable[[Record], None] = _nothing
         self._exchange = exchange
         self._host = host
@@ -85,12 +88,13 @@ class Nodes:
                     return Refusal(kind="spawn", message=str(failure))
                 record.body = body
                 self._tasks.start_soon(self._await_end, record, body)
-                if record.planned:  # it was stopped before it had a body: nobody will welcome it
-                    record.failure = "its start was given up"
-                    record.settled.set()
+                if record.planned:  # meanwhile: it would not be welcome
+                    return Refusal(kind="spawn", message=_GIVEN_UP)
                 # Connected by the time it says hello.
                 self._exchange.ready(self._exchange.peer(record.address.endpoint))
             await record.settled.wait()
+        if record.started:
+            return None  # whatever became of it since
         if record.gone.is_set():  # the word on how it came may be a moment later
             with trio.move_on_after(LAST_WORD_S):
                 await record.ended.wait()
@@ -106,25 +110,22 @@ class Nodes:
         return None
 
     def _order_cell(self, record: Record) -> None:
-        """Have the process of a local cell run it again."""
-        run = wire.Run(record.address, record.before, len(record.kept))
+        """Have the process of a local cell run it."""
+        run = wire.Run(record.address, record.before, len(record.kept), token=record.spec.token)
         self._exchange.say(self._exchange.peer(record.address.endpoint), run, record.kept)
 
     async def undo(self, record: Record) -> None:
         """Nothing is left of a start that failed."""
-        await self._put_down(record, ExitReason(kind="unknown"))
+        await self.scrap(record)
         self.forget(record)
 
-    async def scrap(self, record: Record, why: str) -> None:
-        """Nothing is left of a restart that failed but the place."""
-        failed = ExitReason(kind="crashed", error="SpawnError", message=why)
-        await self._put_down(record, failed)
-
-    async def _put_down(self, record: Record, reason: ExitReason) -> None:
-        record.planned = True
-        if not record.settled.is_set():
-            record.failure = "its start was given up"
-            record.settled.set()
+    async def scrap(self, record: Record) -> None:
+        """Nothing is left of a start that failed but the place."""
+        record.failure = record.failure or _GIVEN_UP
+        record.settled.set()
+        reason = ExitReason(kind="crashed", error="SpawnError", message=record.failure)
+        if record.said is None and not record.started:
+            record.said = reason
         if record.body is not None:
             record.signal(SIGKILL)
             await record.gone.wait()
@@ -132,7 +133,6 @@ class Nodes:
             if record.spec.local:
                 tell_local(record, self._exchange, force=True)
             self._ended(record, reason)
-        record.planned = False
 
     def forget(self, record: Record) -> None:
         """Its name and place are free."""
@@ -243,6 +243,7 @@ class Nodes:
         for watcher in record.watchers:
             self._exchange.say(watcher, verdict)
         self.fates.judged(verdict)
+        self._hanging.judged(record, verdict.silent_s if was == "ok" else 0.0)
         now = trio.current_time()
         self.guardians.stand_in(record)
         if verdict.kind == "ok":
@@ -272,7 +273,7 @@ class Nodes:
         try:
             await body.wait_gone()
             if not await record.goes_within(ZYGOTE_S):
-                self._gone(record, _whole(record.said, ExitReason(kind="unknown")))
+                self._gone(record, _whole(record, ExitReason(kind="unknown")))
                 self.hear_exit(await body.exited())
         finally:
             body.close()
@@ -281,7 +282,7 @@ class Nodes:
         """The whole truth about its end."""
         if record.reason is not None:
             return
-        reason = _whole(record.said, seen)
+        reason = _whole(record, seen)
         if not record.spec.local:
             reason = msgspec.structs.replace(reason, output=_output(record))
             self._host.forget(record.incarnation)
@@ -328,12 +329,14 @@ class Nodes:
             listener(Happened(what, record.name, record.incarnation, at))
 
 
-def _whole(said: ExitReason | None, seen: ExitReason) -> ExitReason:
+def _whole(record: Record, seen: ExitReason) -> ExitReason:
     """What the node said of its end, with what the kernel says it used.
 
-    A node that was killed after its last word was killed: the kernel knows better.
+    A node that was killed after its last word was killed: the kernel knows better. What is left
+    of a start that failed is killed too, but ended for its failure.
     """
-    if said is None or seen.kind in ("killed", "lost"):
+    said = record.said
+    if said is None or (record.started and seen.kind in ("killed", "lost")):
         return seen
     return msgspec.structs.replace(
         said, user_s=seen.user_s, system_s=seen.system_s, max_rss_bytes=seen.max_rss_bytes

@@ -45,6 +45,8 @@ class Record:
         "failure",
         "gone",
         "kept",
+        "lane",
+        "last_life",
         "orphan_budget",
         "peer",
         "planned",
@@ -56,6 +58,7 @@ class Record:
         "spec",
         "spoke",
         "started",
+        "unwanted",
         "up_at",
         "verdict",
         "watchers",
@@ -73,6 +76,7 @@ class Record:
         self.up_at = 0.0
         self.failure = ""
         self.planned = False  # somebody wants its end
+        self.unwanted = False  # and that of its place
         self.gone = trio.Event()  # it is certainly dead
         self.said: ExitReason | None = None
         self.spoke = trio.Event()
@@ -80,10 +84,12 @@ class Record:
         self.ended = trio.Event()
         self.verdict = "ok"
         self.kept = b""  # its last snapshot, or that of the life before
-        self.before = 0  # the incarnation of the life before
+        self.before = 0  # the incarnation before, whether that came up or not
+        self.last_life = 0  # the last one before that came up
         self.restarts = 0
         self.backoff: Backoff | None = None
         self.budget: Intensity | None = None  # for its children
+        self.lane = trio.Lock()  # in which its children are restarted together
         self.orphan_budget: Intensity | None = None  # while its supervisor is dead
         self.exhausted = False  # it ends, for its children died too often
         self.watchers: dict[Peer, None] = {}
@@ -92,6 +98,7 @@ class Record:
         """Take over what outlives an incarnation."""
         self.kept = before.kept
         self.before = before.incarnation
+        self.last_life = before.incarnation if before.started else before.last_life
         self.restarts = before.restarts + 1
         self.backoff = before.backoff
         self.orphan_budget = before.orphan_budget

@@ -13,7 +13,8 @@ Invariants
 * A supervisor over its budget has its children stopped, then ends as ``crashed``, and its own
   supervisor decides. The controller never ends for a child: it gives the child up, and says so.
 * What somebody stops, or starts anew, while it waits for its next life is left to them.
-* Restarts of one group (one_for_all, rest_for_one) never overlap.
+* Restarts of one group (one_for_all, rest_for_one) never overlap. Who was stopped for the sake of
+  one that does not come back lives again without it.
 
 Source: Erlang/OTP ``supervisor``; a start that fails is one more end, as it is there.
 """
@@ -21,7 +22,7 @@ Source: Erlang/OTP ``supervisor``; a start that fails is one more end, as it is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -55,7 +56,7 @@ class Regrowth:
         self._chance = chance
         self._strategy: Strategy = strategy
         self._budget = Intensity(*intensity)
-        self._lanes: dict[int, trio.Lock] = {}  # by the supervisor's incarnation
+        self._lane = trio.Lock()
 
     async def ended(self, record: Record) -> None:
         """All is done that an end which nobody ordered entails."""
@@ -63,7 +64,6 @@ class Regrowth:
         if not nodes.roll.holds(record):
             return
         reason = record.known_reason
-        self._lanes.pop(record.incarnation, None)
         if reason.planned:
             await self._stopping.stop_under(record.name)
         else:
@@ -73,40 +73,82 @@ class Regrowth:
         if not lives_again(record.spec.restart, reason) or not nodes.roll.has_host(record):
             if reason.planned:
                 nodes.forget(record)
-            return
-        supervisor = self._supervisor(record)
-        strategy = self._strategy if supervisor is None else supervisor.spec.strategy
-        if strategy == "one_for_one" or self._adopted(record):
+        elif self._strategy_for(record) == "one_for_one":
             await self._regrow(record)
-            return
-        lane = 0 if supervisor is None else supervisor.incarnation
-        async with self._lanes.setdefault(lane, trio.Lock()):
-            await self._regrow_group(record, strategy)
+        else:
+            supervisor = self._supervisor(record)
+            async with self._lane if supervisor is None else supervisor.lane:
+                await self._regrow(record)
 
-    async def again(self, record: Record) -> str:
-        """Its next incarnation is up: an empty text; or why not."""
+    async def again(self, record: Record) -> Record:
+        """Its next incarnation: up if it has ``started``, else its ``failure`` says why not."""
+        before = str(record.known_reason)
         record = self._nodes.roll.renew(record)
-        why = "its restart was given up"
         try:
             refusal = await self._nodes.bring_up(record)
             if refusal is None:
-                return ""
-            why = refusal.message
+                log.info("%s lives again, after %s", record.name, before)
+            else:
+                record.failure = refusal.message
         finally:
             if not record.started:
                 with trio.CancelScope(shield=True):
-                    await self._nodes.scrap(record, why)
-        return why
+                    await self.scrap(record)
+        return record
 
-    # -- one child
+    async def scrap(self, record: Record) -> None:
+        """Nothing is left of an incarnation that did not come up, but its place."""
+        await self._nodes.scrap(record)
+        if self._nodes.roll.holds(record):
+            await self._stopping.stop_unnamed_under(record.name)
+
+    # -- who is restarted with whom
 
     async def _regrow(self, record: Record) -> None:
-        name = record.name
-        while await self._may(record):
-            if not await self.again(record):
-                log.info("%s lives again, after %s", name, record.known_reason)
-                return
-            record = self._nodes.records.get(name, record)
+        """It lives again, and who goes with it; or somebody has decided otherwise."""
+        lost: Record | None = record
+        names: Sequence[str] = ()
+        while lost is not None:
+            if await self._may(lost):
+                todo = plan(self._strategy_for(lost), self._siblings(lost), lost.name)
+                for name in todo.stop:
+                    await self._make_room(name)
+                names = todo.start
+            else:
+                names = [name for name in names if name != lost.name]
+            lost = await self._start(names)
+
+    def _siblings(self, record: Record) -> list[Child]:
+        """It and its siblings, in the order of their first starts."""
+        nodes = self._nodes
+        names = nodes.places.children(nodes.places.parent(record.name))
+        return [Child(name, nodes.records[name].spec.restart) for name in names]
+
+    async def _make_room(self, name: str) -> None:
+        record = self._nodes.records.get(name)
+        if record is None or record.gone.is_set():
+            return
+        if record.spec.restart == "temporary":
+            await self._stopping.stop(record)
+            return
+        await self._stopping.halt(record)
+        if self._nodes.roll.holds(record):
+            self._nodes.roll.mark(name, State.RESTARTING)
+
+    async def _start(self, names: Sequence[str]) -> Record | None:
+        """Those of them that are dead live again; or the first one that does not."""
+        for name in names:
+            child = self._nodes.records.get(name)
+            if child is None or child.unwanted or not child.gone.is_set():
+                continue  # removed meanwhile, or started by somebody else
+            if not self._nodes.roll.has_host(child):
+                continue
+            child = await self.again(child)
+            if not child.started:
+                return child
+        return None
+
+    # -- when
 
     async def _may(self, record: Record) -> bool:
         """Whether it is to live again, now: its budget allows it, and it has waited."""
@@ -128,41 +170,6 @@ class Regrowth:
         """Whether its place is still its own, and nobody wants it to stay dead."""
         return self._nodes.roll.holds(record) and not record.planned
 
-    # -- a group
-
-    async def _regrow_group(self, record: Record, strategy: Strategy) -> None:
-        nodes = self._nodes
-        parent = nodes.places.parent(record.name)
-        while await self._may(record):
-            children = [
-                Child(name, nodes.records[name].spec.restart)
-                for name in nodes.places.children(parent)
-            ]
-            todo = plan(strategy, children, record.name)
-            for name in todo.stop:
-                await self._make_room(name)
-            failed = None
-            for name in todo.start:
-                child = nodes.records.get(name)
-                if child is None or not child.gone.is_set() or not nodes.roll.has_host(child):
-                    continue  # removed meanwhile, or started by somebody else
-                if await self.again(child):
-                    failed = nodes.records.get(name)
-                    break
-            if failed is None:
-                return
-            record = failed
-
-    async def _make_room(self, name: str) -> None:
-        record = self._nodes.records.get(name)
-        if record is None or record.gone.is_set():
-            return
-        if record.spec.restart == "temporary":
-            await self._stopping.stop(record)
-            return
-        await self._stopping.halt(record)
-        self._nodes.roll.mark(name, State.RESTARTING)
-
     # -- budgets
 
     def _supervisor(self, record: Record) -> Record | None:
@@ -173,6 +180,12 @@ class Regrowth:
     def _adopted(self, record: Record) -> bool:
         supervisor = self._supervisor(record)
         return supervisor is not None and (supervisor.gone.is_set() or not supervisor.started)
+
+    def _strategy_for(self, record: Record) -> Strategy:
+        supervisor = self._supervisor(record)
+        if supervisor is None:
+            return self._strategy
+        return "one_for_one" if self._adopted(record) else supervisor.spec.strategy
 
     def _budget_of(self, record: Record) -> Intensity:
         supervisor = self._supervisor(record)

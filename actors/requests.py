@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import trio
@@ -19,7 +19,7 @@ from runtime import calls
 from runtime.address import Address
 from runtime.behaviour import Behaviour, handlers_of
 from runtime.constructor import constructor_of
-from runtime.errors import ActorError, SpawnError
+from runtime.errors import ActorError
 from runtime.exits import ExitReason
 from runtime.local_cells import Recipe
 from runtime.registrar import Answer, Registrar, Row, Spec, registrar_of
@@ -60,7 +60,8 @@ async def spawn(
         token=f"{cell.address.incarnation}-{cell.exchange.next_id()}",
     )
     try:
-        answer = await _ask(cell, Registrar.spawn_child, spec, encoded)
+        with _cell_to_be(cell, behaviour, encoded, spec):
+            answer = await _ask(cell, Registrar.spawn_child, spec, encoded)
     except trio.Cancelled:
         # The answer may be on its way: then nobody would own the child.
         with suppress(ActorError, trio.ClosedResourceError):
@@ -68,8 +69,6 @@ async def spawn(
             calls.tell_nowait(cell, registrar, signature_of(Registrar.abandon), (spec.token,))
         raise
     address: Address = answer.address
-    if local:
-        await _run_here(cell, behaviour, encoded, address, spec, answer.kept)
     return address
 
 
@@ -130,19 +129,14 @@ def entry_of(
     return f"{module}:{name}"
 
 
-async def _run_here(
-    cell: Service,
-    behaviour: type[Behaviour],
-    args: bytes,
-    address: Address,
-    spec: Spec,
-    kept: bytes,
-) -> None:
-    """Run a local child; its end is told to the controller."""
+def _cell_to_be(
+    cell: Service, behaviour: type[Behaviour], args: bytes, spec: Spec
+) -> AbstractContextManager[None]:
+    """What this process is to run when it is told to; nothing, if the child is a process."""
+    if not spec.local:
+        return nullcontext()
     cells = cell.exchange.local_cells
     assert cells is not None
-    if address.incarnation in cells:
-        return  # it lived here already, and still does
     recipe = Recipe(
         behaviour,
         args,
@@ -151,14 +145,7 @@ async def _run_here(
         spec.mailbox_messages,
         spec.mailbox_bytes,
     )
-    try:
-        await cells.run(recipe, address, kept)
-    except (Exception, SystemExit) as failure:
-        error, text = type(failure).__name__, str(failure)
-        crash = ExitReason(kind="crashed", error=error, message=text)
-        await _ask(cell, Registrar.local_ended, address, crash)
-        await _ask(cell, Registrar.stop_tree, address)
-        raise SpawnError(f"{error}: {text}") from failure
+    return cells.wanting(spec.token, recipe)
 
 
 async def look_up(cell: Service, name: str) -> Address:

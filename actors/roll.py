@@ -122,6 +122,11 @@ class Roll:
             return self._by_incarnation.get(who.incarnation)
         return self.records.get(who.name)
 
+    def heir(self, record: Record) -> Record:
+        """Who is to live in its place next, if that is not up yet; else itself."""
+        holder = self.records.get(record.name, record)
+        return record if holder.started or holder.last_life != record.incarnation else holder
+
     def incarnation(self, number: int) -> Record | None:
         """The record of that incarnation."""
         return self._by_incarnation.get(number)

@@ -28,6 +28,7 @@ class Stopping:
     async def stop(self, record: Record) -> None:
         """It and all under it have ended and are forgotten, unless its place has another holder."""
         if self._nodes.roll.holds(record):
+            record.unwanted = True
             await self.halt(record)
             self._nodes.forget(record)
 
@@ -40,14 +41,16 @@ class Stopping:
         await end(record, self._exchange)
 
     async def stop_under(self, name: str) -> None:
-        """All that hang under it are ended and forgotten."""
-        await self._stop_all(self._nodes.places.children(name))
+        """All that hang under it, if it has a place, are ended and forgotten."""
+        if name in self._nodes.places:
+            await self._stop_all(self._nodes.places.children(name))
 
     async def stop_unnamed_under(self, name: str) -> None:
         """The same for those who were given no name: they belong to one incarnation of it."""
-        records = self._nodes.records
-        children = self._nodes.places.children(name)
-        await self._stop_all([each for each in children if not records[each].spec.name])
+        nodes = self._nodes
+        if name in nodes.places:
+            children = nodes.places.children(name)
+            await self._stop_all([each for each in children if not nodes.records[each].spec.name])
 
     async def _stop_all(self, names: list[str]) -> None:
         if not names:

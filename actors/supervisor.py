@@ -4,12 +4,7 @@
         strategy = "rest_for_one"
         intensity = (3, 60.0)
 
-        def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        check({"strategy": cls.strategy, "intensity": cls.intensity})
-        cls._supervises = (cls.strategy, cls.intensity)
-
-    def children(self) -> list[ChildSpec[Any]]:
+        def children(self) -> list[ChildSpec[Any]]:
             return [child(Store, name="store"), child(Front, name="front")]
 
 Every actor supervises what it spawns, one_for_one; a `Supervisor` says how, and lists who is

@@ -57,6 +57,14 @@ class VirtualSystem(System):
         """Its node goes on where it was, and so do the messages from and to it."""
         self._body(who).signal(SIGCONT)
 
+    def hang(self, who: Address) -> None:
+        """Its loop stands still from now on, as by a handler that does not yield."""
+        self._body(who).hang()
+
+    def yield_again(self, who: Address) -> None:
+        """Its loop turns again."""
+        self._body(who).yield_again()
+
     def signal(self, who: Address, number: int) -> None:
         """Its node gets this signal."""
         self._body(who).signal(number)

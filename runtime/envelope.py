@@ -287,13 +287,15 @@ class Pace(Envelope, frozen=True, tag=46):
 class Run(Envelope, frozen=True, tag=47):
     """Run the local cell of the incarnation ``previous`` once more, as ``address``.
 
-    The payload is a `runtime.snapshot.Kept`, or nothing.
+    Or, for the first time, the one that was asked for with ``token``. The payload is a
+    `runtime.snapshot.Kept`, or nothing.
     """
 
     address: Address
     previous: int
     size: int
     buffers: tuple[int, ...] = ()
+    token: str = ""
 
 
 class Monitor(Envelope, frozen=True, tag=48):

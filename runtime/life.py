@@ -81,7 +81,7 @@ class Node:
         control[wire.Down] = lambda peer, down, _: self.exchange.down(down.endpoint, down.reason)
         control[wire.Verdict] = self._verdict
         self.exchange.linked = self._watch
-        LocalCells(self.exchange)
+        self._local_cells = LocalCells(self.exchange)
         self.guard = Guard(self.exchange, self._report, look)
         self._welcomed = trio.Event()
         self._life: tuple[wire.Welcome, bytes] | None = None
@@ -158,9 +158,7 @@ class Node:
 
     def _stop(self, peer: Peer, stop: wire.Stop, _: Any) -> None:
         if stop.incarnation:
-            cell = self.exchange.cells.get(stop.incarnation)
-            if cell is not None:
-                cell.stop(stop.force, stop.reason)
+            self._local_cells.stop(stop.incarnation, stop.force, stop.reason)
             return
         if stop.reason is not None and not self._stopping.is_set():
             self._stop_reason = stop.reason

@@ -1,18 +1,21 @@
 """The cells of one process beside its first: actors spawned with ``local=True``.
 
 They live as long as the process does, at most. The controller gives them names and
-incarnations like any node, hears of their ends, and says when one is to live again.
+incarnations like any node, says when one is to live, and hears of its end.
 
 Invariants
 ----------
-* A cell that has started and ended is told to the controller once, with its reason.
+* The controller gets one answer to each order: the cell is up, or why not; of one that is up it
+  is told the end, once, with its reason.
+* A start can be stopped like a life.
 * A cell lives again in the process in which it lived before, or not at all.
 """
 
 from __future__ import annotations
 
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,6 +24,7 @@ import trio
 from runtime import calls, snapshot
 from runtime import envelope as wire
 from runtime.behaviour import Behaviour, handlers_of
+from runtime.call import Call, current
 from runtime.cell import Cell
 from runtime.constructor import construct
 from runtime.errors import ActorDeadError
@@ -46,76 +50,93 @@ class Recipe(msgspec.Struct, frozen=True):
 
 
 class LocalCells:
-    """Of one process; `run` for the first lives, `wire.Run` for the later ones."""
+    """Of one process. They run by the controller's order (`wire.Run`)."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
+        self._wanted: dict[str, Recipe] = {}  # for the first time, by token
         self._recipes: dict[int, Recipe] = {}  # by incarnation
+        self._starting: dict[int, trio.CancelScope] = {}
         exchange.local_cells = self
-        exchange.control[wire.Run] = self._run_again
+        exchange.control[wire.Run] = self._order
 
     def __contains__(self, incarnation: int) -> bool:
         """Whether it lives, or has lived, in this process."""
         return incarnation in self._recipes
 
-    async def run(self, recipe: Recipe, address: Address, kept: bytes = b"") -> None:
-        """The cell is up.
+    @contextmanager
+    def wanting(self, token: str, recipe: Recipe) -> Iterator[None]:
+        """An order with this token is for this recipe, within the block."""
+        self._wanted[token] = recipe
+        try:
+            yield
+        finally:
+            self._wanted.pop(token, None)
 
-        Raises:
-            Exception, SystemExit: whatever its constructor or ``on_start`` raised.
-        """
+    def stop(self, incarnation: int, force: bool, reason: ExitReason | None) -> None:
+        """It ends, or does not start. One that has ended already stays as it is."""
+        cell = self._exchange.cells.get(incarnation)
+        if cell is not None:
+            cell.stop(force, reason)
+        elif incarnation in self._starting:
+            self._starting[incarnation].cancel()
+
+    def _order(self, peer: Peer, order: wire.Run, payload: memoryview) -> None:
+        recipe = self._recipes.pop(order.previous, None) or self._wanted.pop(order.token, None)
+        if self._exchange.nursery is None or peer is not self._exchange.controller:
+            return
+        if recipe is None:
+            self._failed(order.address, LookupError(f"{order.address} has never lived here"))
+            return
+        incarnation = order.address.incarnation
+        self._recipes[incarnation] = recipe
+        self._starting[incarnation] = trio.CancelScope()
+        self._exchange.nursery.start_soon(self._live, recipe, order.address, bytes(payload))
+
+    async def _live(self, recipe: Recipe, address: Address, kept: bytes) -> None:
         exchange = self._exchange
-        self._recipes[address.incarnation] = recipe
-        child = Cell(
+        cell = Cell(
             exchange,
             address,
             handlers_of(recipe.behaviour),
             mailbox_messages=recipe.mailbox_messages,
             mailbox_bytes=recipe.mailbox_bytes,
         )
-        child.parent = recipe.parent
-        settled = trio.Event()
-        failures: list[BaseException] = []
+        cell.parent = recipe.parent
+        current.set(Call(cell, None, None))
+        starting = self._starting[address.incarnation]
 
-        async def live() -> None:
-            try:
+        def up() -> None:
+            del self._starting[address.incarnation]
+            exchange.say(exchange.controller, wire.Started(address.endpoint, address.incarnation))
+
+        try:
+            with starting:
                 actor = recipe.behaviour.__new__(recipe.behaviour)
                 construct(actor, recipe.args)
                 if kept:
                     snapshot.restore(actor, kept, exchange.monotonic, exchange.boot_id)
-                reason = await child.run(actor, settled.set, recipe.snapshot_every_s)
-            except (Exception, SystemExit) as failure:
-                failures.append(failure)
-                settled.set()
-                return
-            await self._tell_end(child, reason)
+                reason = await cell.run(actor, up, recipe.snapshot_every_s)
+        except (Exception, SystemExit) as failure:
+            self._failed(address, failure)
+            return
+        finally:
+            self._starting.pop(address.incarnation, None)
+        if starting.cancelled_caught:
+            self._failed(address, RuntimeError("its start was given up"))
+        else:
+            await self._tell_end(cell, reason)
 
-        assert exchange.nursery is not None
-        exchange.nursery.start_soon(live)
-        await settled.wait()
-        if failures:
-            raise failures[0]
+    def _failed(self, address: Address, failure: BaseException) -> None:
+        text = "".join(traceback.format_exception(failure))
+        self._exchange.say(
+            self._exchange.controller,
+            wire.StartFailed(
+                type(failure).__name__, fit(str(failure)), fit(text), address.incarnation
+            ),
+        )
 
     async def _tell_end(self, child: Cell, reason: ExitReason) -> None:
         ended = signature_of(Registrar.local_ended)
         with suppress(ActorDeadError, trio.ClosedResourceError):  # then this process ends too
             await calls.ask(child, registrar_of(self._exchange), ended, (child.address, reason))
-
-    def _run_again(self, peer: Peer, order: wire.Run, payload: memoryview) -> None:
-        recipe = self._recipes.pop(order.previous, None)
-        if self._exchange.nursery is not None:
-            self._exchange.nursery.start_soon(self._revive, recipe, order.address, bytes(payload))
-
-    async def _revive(self, recipe: Recipe | None, address: Address, kept: bytes) -> None:
-        exchange = self._exchange
-        answer: wire.Envelope = wire.Started(address.endpoint, address.incarnation)
-        try:
-            if recipe is None:
-                raise LookupError(f"{address} has never lived here")
-            await self.run(recipe, address, kept)
-        except (Exception, SystemExit) as failure:
-            text = "".join(traceback.format_exception(failure))
-            answer = wire.StartFailed(
-                type(failure).__name__, fit(str(failure)), fit(text), address.incarnation
-            )
-        exchange.say(exchange.controller, answer)

@@ -4,6 +4,8 @@
   cancelled. Handlers see that as a cancellation, and nobody hears what they do about it.
 * SIGSTOP: it neither hears nor is heard, beats nor judges, until SIGCONT. Its handlers cannot be
   stopped: they run on, and what they send is held until then. Other signals wait for it, too.
+* A loop that a handler does not yield to stands still by `MemoryBody.hang`, as by SIGSTOP, but is
+  not stopped.
 * SIGTERM: it ends politely. Other signals kill, if they kill a process by default.
 
 Invariants
@@ -65,6 +67,7 @@ class MemoryBody:
         self.incarnation = exchange.address.incarnation
         self.exchange = exchange
         self.frozen = False
+        self.hung_at: float | None = None
         self.left = False
         self.find = find
         self.status: int | None = None
@@ -88,7 +91,7 @@ class MemoryBody:
                 status = 0 if reason.planned else 1
             except Exception as failure:  # as the process would be: there is no frame above it
                 self.print("".join(traceback.format_exception(failure)))
-            if self.frozen:
+            if self._still:
                 await self._thawed.wait()
             self.vanish(status << 8)
         del self.exchange, self._transport, self._node, self._cell  # it is remembered for long
@@ -111,29 +114,51 @@ class MemoryBody:
             self._freeze()
         elif number == signal.SIGCONT:
             self._thaw()
-        elif self.frozen:
+        elif self._still:
             self._pending.append(number)
         elif number == signal.SIGTERM:
             self._node.stop()
         else:
             self.vanish(number)
 
+    def hang(self) -> None:
+        """It neither hears nor is heard until `yield_again`, but is not stopped."""
+        if not self._still:
+            self.hung_at = trio.current_time()
+            self._stand_still()
+
+    def yield_again(self) -> None:
+        """It goes on where it hung."""
+        if self.hung_at is not None:
+            self.hung_at = None
+            self._go_on()
+
     def _freeze(self) -> None:
-        if not self.frozen:
+        if not self._still:
             self.frozen = True
-            self._thawed = trio.Event()
-            self._transport.hold()
-            self._node.guard.stand_still()
+            self._stand_still()
 
     def _thaw(self) -> None:
         if self.frozen:
             self.frozen = False
-            self._transport.release()
-            self._node.guard.go_on()
-            self._thawed.set()
-            pending, self._pending = self._pending, []
-            for number in pending:
-                self.signal(number)
+            self._go_on()
+
+    @property
+    def _still(self) -> bool:
+        return self.frozen or self.hung_at is not None
+
+    def _stand_still(self) -> None:
+        self._thawed = trio.Event()
+        self._transport.hold()
+        self._node.guard.stand_still()
+
+    def _go_on(self) -> None:
+        self._transport.release()
+        self._node.guard.go_on()
+        self._thawed.set()
+        pending, self._pending = self._pending, []
+        for number in pending:
+            self.signal(number)
 
     async def wait_gone(self) -> None:
         await self._gone.wait()
@@ -154,9 +179,10 @@ class MemoryBody:
         cell = self._cell
         handler = cell.handler if cell is not None else ""
         age_s = self.exchange.clock() - cell.handler_since if cell is not None and handler else 0.0
+        at = trio.current_time() if self.hung_at is None else self.hung_at
         return Evidence(
             state="S",
-            loop_ticks=int(trio.current_time() / TICK_S),
+            loop_ticks=int(at / TICK_S),
             handler=handler,
             handler_age_s=age_s,
         )

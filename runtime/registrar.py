@@ -69,7 +69,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     address: Address | None = None
     reason: ExitReason | None = None
     refusal: Refusal | None = None
-    kept: bytes = b""  # the snapshot for a local child to begin with
 
 
 class Row(msgspec.Struct, frozen=True):
