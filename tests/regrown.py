@@ -1,11 +1,20 @@
-"""Actors that die on request, for tests of supervision over real processes."""
+"""Actors that die on request, for tests of supervision over real processes.
+
+``python -m tests.regrown`` is a program whose nodes die all the time.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import time
 from typing import Any
 
-from actors import Actor, ActorRef, ChildSpec, Supervisor, child
+import trio
+
+from actors import Actor, ActorRef, ChildSpec, Supervisor, child, open_system
+from runtime.behaviour import Restart
 
 
 class Mortal(Actor):
@@ -30,6 +39,12 @@ class Mortal(Actor):
     async def crash(self) -> None:
         raise ValueError("as told")
 
+    async def crash_beside(self) -> None:
+        self.nursery.start_soon(self.crash)
+
+    async def hang(self) -> None:
+        time.sleep(600)  # noqa: ASYNC251
+
     async def leave(self) -> None:
         self.finish()
 
@@ -53,3 +68,42 @@ class Trio(Supervisor):
 
     async def ping(self) -> str:
         return "here"
+
+
+class Group(Supervisor):
+    """Three children; the second is as the test says."""
+
+    def __init__(self, restart: Restart) -> None:
+        self.restart: Restart = restart
+
+    def children(self) -> list[ChildSpec[Any]]:
+        return [
+            child(Mortal, name="a"),
+            child(Mortal, name="b", restart=self.restart),
+            child(Mortal, name="c"),
+        ]
+
+
+class Home(Supervisor):
+    """A process with a cell that returns with it."""
+
+    def children(self) -> list[ChildSpec[Any]]:
+        return [child(Mortal, name="cell", local=True, snapshot_every_s="message")]
+
+
+async def main() -> None:
+    """Kill one of five nodes every few milliseconds, for ever."""
+    async with open_system(intensity=(1_000_000, 1.0)) as system:
+        for name in "abcde":
+            await system.spawn(Mortal, name=name, restart="permanent")
+        print(json.dumps({"ready": True}), flush=True)
+        while True:
+            for row in await system.tree():
+                if row.state == "ok" and row.pid:
+                    os.kill(row.pid, signal.SIGKILL)
+                    await trio.sleep(0.003)
+            await trio.sleep(0.001)
+
+
+if __name__ == "__main__":
+    trio.run(main)
