@@ -51,6 +51,11 @@ def exchanges(system: VirtualSystem) -> list[Exchange]:
     return [system.exchange, *(body._node.exchange for body in system._bodies.values())]
 
 
+def actors(system: VirtualSystem) -> list[object]:
+    """All that run in it."""
+    return [cell.actor for exchange in exchanges(system) for cell in exchange.cells.values()]
+
+
 def census(system: VirtualSystem) -> Census:
     """What there is now."""
     roll = system.nodes.roll

@@ -6,9 +6,11 @@ Over a whole system in virtual time: `tests.axe` cuts the operation at each of i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -18,41 +20,53 @@ from actors import Actor, ActorRef, reentrant
 from actors.virtual import VirtualSystem, open_virtual_system
 from runtime.errors import MailboxFullError
 from tests.axe import cut
-from tests.census import census, settle
-
-LONG_S = 1000.0
+from tests.census import actors, census, settle
 
 
 class Worker(Actor):
-    """``running``: how many of its handlers have begun and not ended."""
+    """``begun`` and ``running``: how many of its handlers have begun, and not ended.
+
+    Those of bystanders, ``add``, ``busy`` and ``rest``, are not counted.
+    """
 
     def __init__(self) -> None:
-        self.running = 0
-        self.noted = 0
+        self.begun = self.running = 0
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.begun += 1
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
 
     async def add(self, number: int) -> int:
         return number + 1
 
     async def note(self, text: str) -> None:
-        self.noted += 1
+        pass
+
+    async def busy(self, seconds: float) -> float:
+        await trio.sleep(seconds)
+        return seconds
+
+    @reentrant
+    async def rest(self, seconds: float) -> float:
+        await trio.sleep(seconds)
+        return seconds
 
     async def nap(self, seconds: float) -> float:
-        self.running += 1
-        try:
+        with self._counted():
             await trio.sleep(seconds)
             await trio.lowlevel.checkpoint()
             return seconds
-        finally:
-            self.running -= 1
 
     @reentrant
     async def doze(self, seconds: float) -> float:
-        self.running += 1
-        try:
+        with self._counted():
             await trio.sleep(seconds)
             return seconds
-        finally:
-            self.running -= 1
 
     async def fail(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -60,55 +74,41 @@ class Worker(Actor):
 
     async def pass_on(self, to: ActorRef[Worker], seconds: float) -> float:
         """Asks another in the course of it, and cleans up with a further ask."""
-        self.running += 1
-        try:
-            return await to.ask(Worker.nap, seconds)
-        finally:
-            self.running -= 1
-            with trio.move_on_after(1, shield=True):
-                await to.ask(Worker.add, 1)
+        with self._counted():
+            try:
+                return await to.ask(Worker.nap, seconds)
+            finally:
+                with trio.move_on_after(1, shield=True):
+                    await to.ask(Worker.rest, 0.001)
 
     async def pass_both_on(self, to: ActorRef[Worker], seconds: float) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(to.ask, Worker.doze, seconds)
             nursery.start_soon(to.ask, Worker.nap, seconds)
 
+    async def numbers(self, count: int) -> AsyncIterator[int]:
+        with self._counted():
+            for number in range(count):
+                yield number
+
     async def ticks(self, count: int, seconds: float) -> AsyncIterator[int]:
-        self.running += 1
-        try:
+        with self._counted():
             for number in range(count):
                 await trio.sleep(seconds)
                 yield number
-        finally:
-            self.running -= 1
 
     @reentrant
     async def beside(self, count: int, seconds: float) -> AsyncIterator[int]:
-        self.running += 1
-        try:
-            for number in range(count):
-                await trio.sleep(seconds)
-                yield number
-        finally:
-            self.running -= 1
-
-    async def numbers(self, count: int) -> AsyncIterator[int]:
-        self.running += 1
-        try:
-            for number in range(count):
-                yield number
-        finally:
-            self.running -= 1
+        for number in range(count):
+            await trio.sleep(seconds)
+            yield number
 
     async def relayed(self, to: ActorRef[Worker], count: int) -> AsyncIterator[int]:
         """A stream that consumes another."""
-        self.running += 1
-        try:
-            async with to.stream(Worker.ticks, count, 0.01) as items:
+        with self._counted():
+            async with to.stream(Worker.ticks, count, 0.02) as items:
                 async for item in items:
                     yield item
-        finally:
-            self.running -= 1
 
 
 class Stage:
@@ -120,24 +120,22 @@ class Stage:
         self.system, self.far, self.near = system, far, near
         self.other: ActorRef[Worker] = far
 
-    async def bystander(self, ref: ActorRef[Worker], busy_s: float) -> None:
+    async def bystand(self, ref: ActorRef[Worker], busy_s: float) -> None:
         """Whatever happens to others, this is answered."""
-        with trio.fail_after(LONG_S):
-            async with trio.open_nursery() as nursery:
-                if busy_s:
-                    nursery.start_soon(self._nap, ref, busy_s)
-                    await wait_all_tasks_blocked()
-                nursery.start_soon(self._doze, ref)
-                await trio.sleep(0.01)
-                assert await ref.ask(Worker.add, 1) == 2
-                async with ref.stream(Worker.beside, 3, 0.05) as items:
-                    assert [item async for item in items] == [0, 1, 2]
+        async with trio.open_nursery() as nursery:
+            if busy_s:
+                nursery.start_soon(self._answered, ref, Worker.busy, busy_s)
+                await wait_all_tasks_blocked()
+            nursery.start_soon(self._answered, ref, Worker.rest, 0.2)
+            await trio.sleep(0.01)
+            nursery.start_soon(self._answered, ref, Worker.busy, 0.1)  # after the operation's
+            await trio.sleep(0.001)
+            assert await ref.ask(Worker.add, 1) == 2
+            async with ref.stream(Worker.beside, 3, 0.05) as items:
+                assert [item async for item in items] == [0, 1, 2]
 
-    async def _nap(self, ref: ActorRef[Worker], seconds: float) -> None:
-        assert await ref.ask(Worker.nap, seconds) == seconds
-
-    async def _doze(self, ref: ActorRef[Worker]) -> None:
-        assert await ref.ask(Worker.doze, 0.2) == 0.2
+    async def _answered(self, ref: ActorRef[Worker], handler: Any, seconds: float) -> None:
+        assert await ref.ask(handler, seconds) == seconds
 
 
 Operation = Callable[[Stage], Awaitable[object]]
@@ -195,6 +193,12 @@ async def ask_following(stage: Stage) -> None:
 async def ask_with_a_deadline(stage: Stage) -> None:
     with suppress(trio.TooSlowError), trio.fail_after(0.05):
         await stage.far.ask(Worker.nap, 0.1)
+
+
+async def ask_within_a_deadline(stage: Stage) -> None:
+    """It is over before its deadline, and somebody else's is not."""
+    with trio.fail_after(0.05):
+        await stage.far.ask(Worker.nap, 0.03)
 
 
 async def ask_what_fails(stage: Stage) -> None:
@@ -293,6 +297,7 @@ FREE = [
     ask_back,
     ask_following,
     ask_with_a_deadline,
+    ask_within_a_deadline,
     ask_what_fails,
     tell_following,
     stream,
@@ -330,32 +335,34 @@ CASES = [
 async def test_whenever_it_is_cancelled_nothing_is_left_and_nobody_else_notices(
     operation: Operation, busy_s: float, seed: int, autojump_clock: MockClock
 ) -> None:
+    room = 2 if operation.__name__.endswith("without_credit") else 16
     async with open_virtual_system(seed=seed) as system:
         stage = Stage(
             system,
-            await system.spawn(Worker, mailbox_messages=16),
-            await system.spawn(Worker, local=True, mailbox_messages=16),
+            await system.spawn(Worker, mailbox_messages=room),
+            await system.spawn(Worker, local=True, mailbox_messages=room),
         )
         stage.other = await system.spawn(Worker)
         for ref in (stage.far, stage.near, stage.other):
-            await stage.bystander(ref, 0.0)
+            await stage.bystand(ref, 0.0)
         await stage.far.ask(Worker.pass_on, stage.other, 0.0)
         await stage.far.ask(Worker.pass_on, stage.near, 0.0)
         await trio.sleep(3)
         before = census(system)
-        workers = [cell.actor for cell in system.exchange.cells.values()]
-        workers += [body.cell.actor for body in system._bodies.values() if body.cell is not None]
-
-        for step in range(1, 10_000):
+        workers = [actor for actor in actors(system) if isinstance(actor, Worker)]
+        assert len(workers) == 3
+        for step in itertools.count(1):
             async with trio.open_nursery() as others:
                 for ref in (stage.far, stage.near):
-                    others.start_soon(stage.bystander, ref, busy_s)
+                    others.start_soon(stage.bystand, ref, busy_s)
                 await wait_all_tasks_blocked()
                 over = await cut(partial(operation, stage), step)
+                await trio.sleep(0.005)
+                assert [worker.running for worker in workers] == [0, 0, 0]
+                begun = [worker.begun for worker in workers]
             forget_holders(stage)
             await settle(system, before)
-            for worker in workers:
-                assert getattr(worker, "running", 0) == 0
+            assert [worker.begun for worker in workers] == begun
             await operation(stage)
             if over:
                 break
