@@ -48,7 +48,7 @@ def _under(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
 
 def exchanges(system: VirtualSystem) -> list[Exchange]:
     """Of all processes, the controller's first."""
-    return [system.exchange, *(body._node.exchange for body in system._bodies.values())]
+    return [system.exchange, *(body.exchange for body in system.host.bodies.values())]
 
 
 def actors(system: VirtualSystem) -> list[object]:
@@ -61,7 +61,7 @@ def census(system: VirtualSystem) -> Census:
     roll = system.nodes.roll
     return Census(
         tasks=tasks(),
-        bodies=dict(Counter(body.address.name for body in system._bodies.values())),
+        bodies=dict(Counter(body.name for body in system.host.bodies.values())),
         places=sorted(
             (name, roll.places.parent(name), roll.places.place(name).state.value)
             for name in roll.records
@@ -90,8 +90,6 @@ def _of_exchange(system: VirtualSystem, exchange: Exchange) -> Iterator[str]:
         yield f"asks {list(exchange.pending)}"
     if exchange.streams:
         yield f"streams {list(exchange.streams)}"
-    if exchange.strays:
-        yield f"strays {exchange.strays}"
     if exchange.running is not None:
         yield "a call that runs"
     for peer in exchange.peers.values():
@@ -152,5 +150,9 @@ async def settle(system: VirtualSystem, before: Census) -> None:
         if not left and now == before:
             return
         if trio.current_time() > limit:
-            assert left == []
-            assert now == before
+            changed = [
+                f"{field}: {old} became {new}"
+                for field in before.__struct_fields__
+                if (old := getattr(before, field)) != (new := getattr(now, field))
+            ]
+            raise AssertionError("\n".join(left + changed))

@@ -20,7 +20,7 @@ from actors import Actor, ActorRef, reentrant
 from actors.virtual import VirtualSystem, open_virtual_system
 from runtime.errors import MailboxFullError
 from tests.axe import cut
-from tests.census import actors, census, settle
+from tests.census import actors, census, exchanges, settle
 
 
 class Worker(Actor):
@@ -363,6 +363,7 @@ async def test_whenever_it_is_cancelled_nothing_is_left_and_nobody_else_notices(
             forget_holders(stage)
             await settle(system, before)
             assert [worker.begun for worker in workers] == begun
+            assert [exchange.strays for exchange in exchanges(system)] == [{}, {}, {}]
             await operation(stage)
             if over:
                 break
