@@ -349,7 +349,7 @@ async def test_a_generator_that_asks_whoever_consumes_it_is_a_cycle(
             for way, cycle in ((["b", "a"], "a -> b -> a"), (["b", "c", "a"], "a -> b -> c -> a")):
                 with pytest.raises(RemoteError, match=f"ask cycle: {cycle}$"):
                     await ask(outside, cells["a"], Knot.consume, way)
-            with pytest.raises(RemoteError, match="ask cycle: a -> a$"):
+            with pytest.raises(RemoteError, match=r"ask cycle: a -> a$"):
                 await ask(outside, cells["a"], Knot.consume, ["a"])
             assert trio.current_time() == 0
             for cell in cells.values():
