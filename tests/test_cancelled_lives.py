@@ -203,11 +203,6 @@ SPAWNS = [
 
 SPAWNS_FOUND = {
     spawn_broken,
-    spawn_local,
-    spawn_local_slow,
-    spawn_local_broken,
-    spawn_inside_local,
-    spawn_inside_in_place,
 }
 
 
@@ -270,7 +265,7 @@ ENDS = [
     pytest.param(stop, id="stop", marks=found),
     pytest.param(stop_two_at_once, id="stop_two_at_once", marks=found),
     pytest.param(kill, id="kill"),
-    pytest.param(restart, id="restart", marks=found),
+    pytest.param(restart, id="restart"),
     pytest.param(replace, id="replace", marks=found),
 ]
 
