@@ -40,12 +40,12 @@ class Call(msgspec.Struct, eq=False):
 
     @property
     def chain(self) -> tuple[str, ...]:
-        """The cells that wait while this call runs, the first asker first."""
+        """The cells that wait while this call runs, the first asker first; see `wire.Ask`."""
         if not self.inside:
             return ()
         if self.lent is None:
             before = self.message.chain if type(self.message) is wire.Ask else ()
-            self.lent = (*before, self.cell.address.name)
+            self.lent = (*before, str(self.cell.address))
         return self.lent
 
     @property
@@ -62,13 +62,10 @@ class Call(msgspec.Struct, eq=False):
         return task is not None
 
     def suspended(self) -> None:
-        """Give a handler that has suspended its deadline, and make it cancellable."""
+        """Make a handler that has suspended cancellable."""
         cell = self.cell
         self.scope = cell.scope
         cell.suspended(self)
-        if type(self.message) is wire.Ask and self.message.deadline:
-            assert cell.scope is not None
-            cell.scope.deadline = cell.trio_deadline(self.message.deadline)
 
 
 current: ContextVar[Call | None] = ContextVar("current", default=None)

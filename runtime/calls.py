@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
@@ -25,7 +25,7 @@ from runtime.errors import (
     RemoteError,
     WireError,
 )
-from runtime.exits import ExitReason
+from runtime.exits import KINDS, ExitReason
 from runtime.following import NotLookedUp, follow, holder
 from runtime.inplace import handle_here
 from runtime.pair import Inbound, Outbound, dead, unreachable
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from runtime.address import Address
     from runtime.codec import Buffer, Part
     from runtime.exchange import Exchange
+    from runtime.exits import Kind
     from runtime.service import Service
     from runtime.signature import Signature
 
@@ -135,7 +136,7 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
             and own is not None
             and not own.reentrant
             and not own.streams
-            and target.name not in chain
+            and not (chain and str(outbound.target) in chain)
             and deadline > trio.current_time()
         ):
             return await handle_here(cell, own, outbound.local, part, _breathe)
@@ -209,7 +210,8 @@ def error_of(outbound: Outbound, answer: wire.Fail | None) -> Exception:
         return trio.TooSlowError(message)
     if kind == "cancelled":
         return RemoteError("Cancelled", message)
-    return ActorDeadError(message, ExitReason(kind="shutdown"))
+    said = answer.type_name if answer.type_name in KINDS else "unknown"
+    return ActorDeadError(message, ExitReason(kind=cast("Kind", said)))
 
 
 async def tell(

@@ -107,7 +107,8 @@ class Cell(Service):
         exchange.vigil.leave(self)
         while self.mailbox:
             inbound, part = self.mailbox.popleft()
-            exchange.fail(inbound, part, "dead", f"{self.address} has ended")
+            why = f"{self.address} has ended: {self.ending}"
+            exchange.fail(inbound, part, "dead", why, type_name=self.ending.kind)
         for inbound in self.inbounds:
             inbound.cell = None
             if inbound.outbound is not None:

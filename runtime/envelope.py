@@ -59,7 +59,10 @@ class Tell(Envelope, frozen=True, tag=2):
 
 
 class Ask(Envelope, frozen=True, tag=3):
-    """Call ``handler`` and answer to ``id``. ``chain``: the cells that wait for it."""
+    """Call ``handler`` and answer to ``id``. ``chain``: the cells that wait for it.
+
+    Each as ``name.incarnation``: the next life of a cell waits for nothing that the last one asked.
+    """
 
     pair: int
     handler: str

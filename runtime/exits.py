@@ -9,11 +9,12 @@ wait status for the rest.
 
 import os
 import signal
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 Kind = Literal["normal", "shutdown", "crashed", "exited", "killed", "lost", "unknown"]
+KINDS: frozenset[str] = frozenset(get_args(Kind))
 
 
 class ExitReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

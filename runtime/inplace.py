@@ -20,7 +20,7 @@ import trio
 
 from runtime.call import Call, current
 from runtime.credit import Fate
-from runtime.errors import RemoteError, WireError
+from runtime.errors import ActorDeadError, RemoteError, WireError
 from runtime.exits import ExitReason
 
 if TYPE_CHECKING:
@@ -61,13 +61,15 @@ async def handle_here(
             result, _, apart = signature.encode_result(await signature.run(cell.actor, *args))
             fate = Fate.HANDLED
             return signature.decode_result(result, apart)
+        if cell.ending is not None:
+            raise ActorDeadError(f"{cell.address} has ended: {cell.ending}", cell.ending)
         raise RemoteError("Cancelled", "the handler was cancelled")
     except WireError:
         if fate is Fate.FAILED:
             fate = Fate.REJECTED
         raise
     except Exception as raised:
-        if isinstance(raised, RemoteError) and scope.cancelled_caught:
+        if isinstance(raised, ActorDeadError | RemoteError) and scope.cancelled_caught:
             raise
         text = "".join(traceback.format_exception(raised))
         raise RemoteError(type(raised).__name__, str(raised), text) from None

@@ -134,7 +134,8 @@ class Mailbox(Seat):
         weight = weigh(part) if buffers else message.size
         mailbox = self.mailbox
         if self.ending is not None:
-            self.exchange.fail(inbound, part, "dead", f"{self.address} is ending")
+            why = f"{self.address} is ending"
+            self.exchange.fail(inbound, part, "dead", why, type_name=self.ending.kind)
         elif message.handler not in self.handlers:
             why = f"{self.address.name} has no handler {message.handler[:100]!r}"
             self.exchange.fail(inbound, part, "wire", why)
@@ -145,7 +146,8 @@ class Mailbox(Seat):
             why = f"mailbox of {self.address.name} is full ({len(mailbox)})"
             self.exchange.fail(inbound, part, "full", why)
         elif type(message) is wire.Ask and message.chain and self.waits_for_itself(message):
-            cycle = " -> ".join((*message.chain, self.address.name))
+            cells = (*message.chain, str(self.address))
+            cycle = " -> ".join(each.rpartition(".")[0] for each in cells)
             self.exchange.fail(inbound, part, "cycle", f"ask cycle: {cycle}")
         elif not (self._reentrant and self._let_in_at_once(inbound, part)):
             mailbox.append((inbound, part))
@@ -213,7 +215,7 @@ class Mailbox(Seat):
 
     def waits_for_itself(self, message: wire.Ask) -> bool:
         """Whether this ask could never be served, for its asker keeps us busy."""
-        if self.address.name not in message.chain:
+        if str(self.address) not in message.chain:
             return False
         signature = self.handlers.get(message.handler)
         return signature is None or not signature.reentrant

@@ -1,9 +1,10 @@
 """The service of a cell: the task that takes the messages of its mailbox, one at a time.
 
 The service task awaits the handlers itself; a handler that does not suspend costs no scope, no
-task and no switch. One that suspends is given its deadline then, and is from then on in
-flight: it can be cancelled. A slice of handlers lasts 200 us; then what has arrived is routed,
-so that control waits no longer than that.
+task and no switch. One that suspends is from then on in flight: it can be cancelled. Its deadline
+it has from its first line on, for what it asks without having suspended must have it too: 4.5 us
+an ask that has one. A slice of handlers lasts 200 us; then what has arrived is routed, so that
+control waits no longer than that.
 
 Invariants
 ----------
@@ -135,6 +136,8 @@ class Service(Mailbox):
             self.handler, self.handler_since = signature.name, now
             if page is not None:
                 page.begin(signature.label, now)
+            if asked and message.deadline:  # what it asks has it, too, suspended or not
+                scope.deadline = self.trio_deadline(message.deadline)
             if notices:
                 exchange.running = call
             else:
@@ -159,6 +162,8 @@ class Service(Mailbox):
             finally:
                 self.handler = ""
                 call.done = True
+                if asked and message.deadline:
+                    scope.deadline = math.inf
                 if call.scope is not None:
                     self.resumed()
             if call.scope is not None and scope.cancel_called:
@@ -212,8 +217,6 @@ class Service(Mailbox):
     def resumed(self) -> None:
         """The handler that was suspended has ended."""
         self.in_flight = None
-        if self.scope is not None:
-            self.scope.deadline = math.inf
         if self.keeping is not None and self.keeping.due:
             self.keeping.take_now()
 
@@ -253,9 +256,13 @@ class Service(Mailbox):
             deadline = part[0].deadline if asked else 0.0
             late = deadline and self.trio_deadline(deadline) <= trio.current_time()
             kind, why = "late" if late else "cancelled", "the handler was cancelled"
+            end: str = ""
             if self.ending is not None:
                 kind, why = "dead", f"{self.address} has ended: {self.ending}"
-            fail(inbound, part, kind, why, Fate.FAILED)
+                end = self.ending.kind
+            elif self.nursery is not None and self.nursery.cancel_scope.cancel_called:
+                kind, why, end = "dead", f"{self.address} has crashed", "crashed"  # in a task
+            fail(inbound, part, kind, why, Fate.FAILED, type_name=end)
             raise raised
         asked = asked and not call.left
         name, why = type(rest).__name__, str(rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
@@ -13,7 +14,7 @@ from runtime.behaviour import Behaviour
 from runtime.calls import CREDIT_WAIT_S
 from runtime.cell import Cell
 from runtime.errors import MailboxFullError, RemoteError
-from tests.small_world import SmallWorld, ask, open_small_world, pair, tell, tell_nowait
+from tests.small_world import SmallWorld, ask, open_small_world, pair, stream, tell, tell_nowait
 
 BOUND_S = 1000
 
@@ -52,6 +53,22 @@ class Knot(Behaviour):
         if not way:
             return self._me.address.name
         return str(await ask(self._me, self._at(way[0]), Knot.walk_openly, way[1:]))
+
+    async def spring(self, way: list[str]) -> AsyncIterator[str]:
+        """One item: the end of the way."""
+        yield await self.walk(way)
+
+    async def spring_openly(self, way: list[str]) -> AsyncIterator[str]:
+        yield str(await ask(self._me, self._at(way[0]), Knot.walk_openly, way[1:]))
+
+    async def consume(self, way: list[str]) -> list[str]:
+        """What the first of the way streams, that walks the rest."""
+        async with stream(self._me, self._at(way[0]), Knot.spring, way[1:]) as items:
+            return [str(item) async for item in items]
+
+    async def consume_openly(self, way: list[str]) -> list[str]:
+        async with stream(self._me, self._at(way[0]), Knot.spring_openly, way[1:]) as items:
+            return [str(item) async for item in items]
 
     async def start_walking(self, way: list[str]) -> None:
         """Tell the first of the way to walk the rest: nobody waits for it."""
@@ -316,3 +333,47 @@ async def test_a_wait_for_credit_ends_with_the_handlers_deadline(
             assert not pair(cells["a"], cells["b"]).waiters
             assert await ask(outside, cells["a"], Knot.end) == "a"
             nursery.cancel_scope.cancel()
+
+
+# Streams in the chain.
+
+
+@everywhere
+@both_readings
+async def test_a_generator_that_asks_whoever_consumes_it_is_a_cycle(
+    places: dict[str, str], simple: bool, autojump_clock: MockClock
+) -> None:
+    async with open_small_world(simple) as world:
+        outside, cells = await settle_in(world, places)
+        with trio.fail_after(BOUND_S):
+            for way, cycle in ((["b", "a"], "a -> b -> a"), (["b", "c", "a"], "a -> b -> c -> a")):
+                with pytest.raises(RemoteError, match=f"ask cycle: {cycle}$"):
+                    await ask(outside, cells["a"], Knot.consume, way)
+            with pytest.raises(RemoteError, match=r"ask cycle: a -> a$"):
+                await ask(outside, cells["a"], Knot.consume, ["a"])
+            assert trio.current_time() == 0
+            for cell in cells.values():
+                assert await ask(outside, cell, Knot.end) == cell.address.name
+
+
+@everywhere
+@both_readings
+async def test_a_generator_may_ask_a_reentrant_handler_of_its_consumer(
+    places: dict[str, str], simple: bool, autojump_clock: MockClock
+) -> None:
+    async with open_small_world(simple) as world:
+        outside, cells = await settle_in(world, places)
+        with trio.fail_after(BOUND_S):
+            assert await ask(outside, cells["a"], Knot.consume_openly, ["b", "a"]) == ["a"]
+            assert await ask(outside, cells["a"], Knot.consume_openly, ["b", "c", "a"]) == ["a"]
+
+
+@everywhere
+async def test_who_consumes_outside_of_any_handler_is_in_no_cycle(
+    places: dict[str, str], autojump_clock: MockClock
+) -> None:
+    async with open_small_world() as world:
+        outside, cells = await settle_in(world, places)
+        with trio.fail_after(BOUND_S):
+            async with stream(outside, cells["b"], Knot.spring, ["a", "c"]) as items:
+                assert [item async for item in items] == ["c"]

@@ -5,29 +5,18 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from runtime.errors import MailboxFullError
+from tests.axe import cut
 from tests.small_world import ask, stream, tell_nowait
 from tests.streaming import Scene, Spring, every_place, open_scene
 
 Consume = Callable[[Scene], Awaitable[None]]
-
-
-class Axe(trio.abc.Instrument):
-    """Cancels a scope after so many steps of all tasks together."""
-
-    def __init__(self, scope: trio.CancelScope, steps: int) -> None:
-        self._scope = scope
-        self.steps = steps
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.steps -= 1
-        if self.steps == 0:
-            self._scope.cancel()
 
 
 async def to_the_end(scene: Scene) -> None:
@@ -83,18 +72,11 @@ async def test_a_cancelled_consumer_leaves_nothing(
 ) -> None:
     async with open_scene(place, mailbox_messages=16) as scene:
         for step in itertools.count(1):
-            scope = trio.CancelScope()
-            axe = Axe(scope, step)
-            trio.lowlevel.add_instrument(axe)
-            try:
-                with scope:
-                    await consume(scene)
-            finally:
-                trio.lowlevel.remove_instrument(axe)
+            over = await cut(partial(consume, scene), step)
             await wait_all_tasks_blocked()
             assert scene.spring.running == 0
             await scene.assert_over()
-            if axe.steps > 0:
+            if over:
                 break
         assert step > 5
 
