@@ -19,6 +19,11 @@ async def main() -> None:
 
 if __name__ == "__main__":
     trio.run(main)
+
+Where to read on: `open_system`, `System` (spawn, lookup, tree), `Actor` (what a class may have, and
+what it can do), `ActorRef` (ask, tell, stream, stop, kill, restart, wait, following),
+`actors.child_spec.ChildOptions` (the keywords of spawn and `child`), `Supervisor`, `ActorError` and
+those below it, `ExitReason`. Four examples are in the README.
 """
 
 import os

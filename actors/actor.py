@@ -48,7 +48,13 @@ VERBS = frozenset(
 
 
 class Actor(Behaviour, verbs=VERBS):
-    """The base of every actor."""
+    """The base of every actor: public ``async def`` methods are its handlers.
+
+    One that yields is a stream. They run one message at a time, but for those marked `reentrant`.
+    What an asked handler raises goes to the asker, and the actor goes on; what a told one or a task
+    of its nursery raises ends it, as ``crashed``. For its state to live on, write ``snapshot`` and
+    ``restore``.
+    """
 
     async def spawn(
         self, actor: Callable[[*Ts], A], /, *args: *Ts, **options: Unpack[ChildOptions]
@@ -135,6 +141,6 @@ def _address(ref: ActorRef[Any]) -> Address:
 
 
 def reentrant(handler: H) -> H:
-    """Mark a handler that may start while others are suspended."""
+    """Mark a handler that may start while others are suspended; those need no mark."""
     handler.__reentrant__ = True  # type: ignore[attr-defined]
     return handler

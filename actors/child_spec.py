@@ -42,13 +42,15 @@ SnapshotEvery = float | Literal["message"]
 
 
 class ChildOptions(TypedDict, total=False):
-    """The keywords of a child spec.
+    """The keywords of a child spec: of `child`, `System.spawn` and `Actor.spawn`.
 
     ``name``: by which it is found and keeps its place; without one it gets one like ``counter-1``
         and ends with its parent's incarnation.
-    ``restart``: ``permanent`` (after every end that nobody ordered), ``transient`` (unless it ended
-        as it should), ``temporary`` (never).
-    ``local``: a cell of the spawner's own process rather than a process.
+    ``restart``: ``permanent`` (after every end but a `stop`; also after a `kill`), ``transient``
+        (unless it finished, or exited with status 0), ``temporary`` (never). Of `child` permanent,
+        else temporary.
+    ``local``: a cell of the spawner's own process rather than a process; its name is then
+        ``PARENT/NAME``.
     ``start_s``: how long its start may take, ``on_start`` included; 30 s.
     ``strategy``, ``intensity``: how it supervises its own children: ``one_for_one``,
         ``one_for_all`` or ``rest_for_one``; so many restarts in so many seconds, (5, 10.0).

@@ -38,7 +38,8 @@ class Facade:
     ) -> ActorRef[A]:
         """The actor runs, in a process of its own, under ``parent`` or the controller.
 
-        Keywords are those of a child spec (`ChildOptions`); ``functools.partial`` carries keyword
+        Keywords are those of a child spec (``actors.child_spec.ChildOptions``: name, restart,
+        local, strategy, intensity, snapshot_every_s and more); ``functools.partial`` carries keyword
         arguments. A name that a child of the same parent holds: if that lives, with the same class
         and arguments, this is its ref; else it is stopped, and this one takes its place.
 
@@ -68,7 +69,9 @@ class Facade:
     @overload
     async def lookup(self, name: str, actor: type[A]) -> ActorRef[A]: ...
     async def lookup(self, name: str, actor: type[A] | None = None) -> ActorRef[Any]:
-        """A ref to whoever holds the name now.
+        """A ref to whoever holds the name now: to that incarnation, see `ActorRef.following`.
+
+        ``actor`` is for the type checker alone. The name of a local actor is ``PARENT/NAME``.
 
         Raises:
             LookupError: nobody ever did, or it was removed.

@@ -30,7 +30,9 @@ T = TypeVar("T")
 class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
     """One incarnation of a name; equal to another ref of the same incarnation.
 
-    Of the incarnation 0: whoever holds the name now, see `following`.
+    Of the incarnation 0: whoever holds the name now, see `following`. A value without a socket: it
+    can be an argument, a result or a key, and works in any process of its system, while that is
+    open there; else it raises RuntimeError.
     """
 
     async def ask(
@@ -66,6 +68,7 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
     ) -> Coroutine[Any, Any, None]:
         """The message is on its way; nobody waits for the handler.
 
+        What the handler raises nobody would hear: it ends the actor, as ``crashed``.
         Waits while there is no credit (at most 1,024 messages and 4 MiB are in flight). With
         credit left it does not wait; every 64th tell, or one after a millisecond, is a checkpoint.
 
@@ -138,7 +141,10 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
         return await requests.stop(speaker(), self)
 
     async def kill(self) -> ExitReason:
-        """It is certainly dead, by SIGKILL; what is placed under it lives on."""
+        """It is certainly dead, by SIGKILL; what is placed under it lives on.
+
+        Nobody ordered that end: who is permanent or transient lives again.
+        """
         return await requests.kill(speaker(), self)
 
     async def restart(self) -> Self:

@@ -34,7 +34,19 @@ from runtime.behaviour import Strategy
 
 
 class Supervisor(Actor):
-    """Subclass it, and list the children."""
+    """An actor that is about its children: subclass it, and list them in `children`.
+
+        class Web(Supervisor):
+            strategy = "rest_for_one"  # one_for_one, one_for_all
+            intensity = (3, 60.0)  # restarts of its children, in so many seconds
+
+            def children(self) -> list[ChildSpec[Any]]:
+                return [child(Store, name="store"), child(Front, name="front")]
+
+    It may spawn more at any time. `System.lookup` finds a child by its name, and ``following`` of
+    that ref reaches it in every life. Over its intensity it stops its children and ends as
+    ``crashed``, and its own supervisor decides.
+    """
 
     strategy: ClassVar[Strategy] = "one_for_one"
     intensity: ClassVar[tuple[int, float]] = (5, 10.0)
@@ -45,7 +57,11 @@ class Supervisor(Actor):
         cls._supervises = (cls.strategy, cls.intensity)
 
     def children(self) -> Sequence[ChildSpec[Any]]:
-        """Who is there from the start, in the order of their starts."""
+        """Who is there from the start, in the order of their starts, before ``on_start`` runs.
+
+        It is asked again in each life. Children that live, of the same class and arguments, stay;
+        so give them names: the unnamed end with their parent's incarnation.
+        """
         return ()
 
     async def _begin(self) -> None:

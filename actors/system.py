@@ -82,7 +82,8 @@ def open_system(
         signals: SIGTERM and SIGHUP cancel the body and then end the process by that signal.
             False leaves them alone.
         output: called with (name, line) for what nodes print; None: to stderr as ``NAME| line``.
-        strategy, intensity: how the controller supervises its own children; over its budget of
+        strategy, intensity: how the controller supervises its own children (those that the program
+            spawns; each actor has its own, see `ChildOptions`); over its budget of
             (restarts, seconds) it gives a child up, and says so.
 
     Raises:

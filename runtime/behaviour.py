@@ -52,7 +52,11 @@ class Behaviour:
         """Run after the last message."""
 
     def snapshot(self) -> Any:
-        """The state that the next incarnation is to have; msgspec carries it. No default."""
+        """The state that the next incarnation is to have; msgspec carries it. No default.
+
+        It is taken between messages, as often as ``snapshot_every_s`` in the child spec says, and
+        never for a temporary child. ``restore`` must be written too.
+        """
         raise NotImplementedError
 
     def restore(self, state: Any, age_s: float) -> None:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,39 +15,109 @@ BOUND_S = 50.0
 pytestmark = pytest.mark.real
 
 
-def test_the_program_runs(tmp_path: Path) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    script = tmp_path / "program.py"
-    script.write_text(program)
-    ran = subprocess.run(
-        [sys.executable, str(script)],
+def _programs() -> Iterator[tuple[str, str]]:
+    """Each program and its name; that of the first is `counter`."""
+    for title, program in re.findall(r"([^\n]*)\n+```python\n(.*?)```", README, re.DOTALL):
+        names = re.findall(r"<code>(\w+)\.py</code>", title)
+        yield names[-1] if names else "counter", program
+
+
+PROGRAMS = dict(_programs())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where all the programs are, each in its file."""
+    for name, program in PROGRAMS.items():
+        (tmp_path / f"{name}.py").write_text(program)
+    return tmp_path
+
+
+def _run(folder: Path, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, f"{name}.py", *words],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=BOUND_S,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         check=False,
     )
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "7\n", "")
 
 
-def test_the_session_at_the_shell_goes_as_it_is_told() -> None:
-    """Numbers aside: pids, and milliseconds."""
-    text = README.partition("## A minute at the shell")[2].partition("Kill nodes")[0]
-    rows = [line[4:] for line in text.splitlines() if line.startswith("    ")]
-    commands = [row[:25].strip() for row in rows if row[:25].strip()]
-    answers = [re.sub(r"(?<=\S) {3,}\S.*", "", row[25:]) for row in rows]
+def test_these_are_the_programs() -> None:
+    assert list(PROGRAMS) == ["counter", "tally", "words", "crawler", "sweep"]
+    for name, program in PROGRAMS.items():
+        assert name == "counter" or re.match(r'""".+\."""\n', program)
+
+
+SWEPT = "".join(f"{n} {round(1 / (n + 1), 6)}\n" for n in range(24))
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("counter", "7\n"), ("tally", "101\n102\n"), ("crawler", "60 pages\n"), ("sweep", SWEPT)],
+    ids=["counter", "tally", "crawler", "sweep"],
+)
+def test_a_program_runs(folder: Path, name: str, answer: str) -> None:
+    ran = _run(folder, name)
+    assert (ran.stderr, ran.stdout, ran.returncode) == ("", answer, 0)
+
+
+def test_the_programs_are_typed(folder: Path) -> None:
+    pytest.importorskip("mypy")
     ran = subprocess.run(
-        [str(Path(sys.executable).parent / "regrow")],
+        [sys.executable, "-m", "mypy", "--strict", *map(str, sorted(folder.glob("*.py")))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout
+
+
+def test_words_are_counted_and_the_bar_reaches_its_end(folder: Path) -> None:
+    paths = [folder / f"{n}.txt" for n in range(5)]
+    for n, path in enumerate(paths):
+        path.write_text("the Quick brown fox and THE quick dog\n" * (1 + n) + "the\n")
+    ran = _run(folder, "words", *map(str, paths))
+    assert (ran.stdout, ran.returncode) == ("35 the\n30 quick\n15 brown\n", 0)
+    bars = ran.stderr.splitlines()[1:]  # each return begins a line
+    assert len(bars) == len(paths)
+    assert bars[-1] == f"[{'#' * 40}] 100%"
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "options", "varying"),
+    [
+        ("## A minute at the shell", "Kill nodes", [], r"\d{3,}|(?<=Ok:2: )\d+"),
+        ("--restart permanent\n", "A tree of your own", ["--restart", "permanent"], r"\d{3,}"),
+    ],
+    ids=["timers", "any actor"],
+)
+def test_a_session_at_the_shell_goes_as_it_is_told(
+    folder: Path, begin: str, end: str, options: list[str], varying: str
+) -> None:
+    """Numbers aside: pids, and milliseconds."""
+    text = README.partition(begin)[2].partition(end)[0]
+    rows = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    width = rows[0].index("Ok")
+    commands = [row[:width].strip() for row in rows if row[:width].strip()]
+    answers = [re.sub(r"(?<=\S) {3,}\S.*", "", row[width:]) for row in rows]
+    ran = subprocess.run(
+        [str(Path(sys.executable).parent / "regrow"), *options],
+        cwd=folder,
         input="\n".join(commands) + "\n",
         capture_output=True,
         text=True,
         timeout=BOUND_S,
         check=False,
     )
+
+    def blank(line: str) -> str:
+        return re.sub(varying, "N", line)
+
     said = [line for line in ran.stdout.splitlines() if line]
-    assert [_blank(line) for line in said] == [*map(_blank, answers), "Ok"]
+    assert [blank(line) for line in said] == [*map(blank, answers), "Ok"]
     assert (ran.returncode, ran.stderr) == (0, "")
-
-
-def _blank(line: str) -> str:
-    return re.sub(r"\d{3,}|(?<=Ok:2: )\d+", "N", line)
