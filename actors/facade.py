@@ -39,8 +39,8 @@ class Facade:
         """The actor runs, in a process of its own, under ``parent`` or the controller.
 
         Keywords are those of a child spec (``actors.child_spec.ChildOptions``: name, restart,
-        local, strategy, intensity, snapshot_every_s and more); ``functools.partial`` carries keyword
-        arguments. A name that a child of the same parent holds: if that lives, with the same class
+        local, strategy, intensity, snapshot_every_s and more); ``functools.partial`` carries
+        keyword arguments. A name that a child of the same parent holds: if that lives, with the same class
         and arguments, this is its ref; else it is stopped, and this one takes its place.
 
         Raises:
