@@ -40,8 +40,9 @@ class Facade:
 
         Keywords are those of a child spec (``actors.child_spec.ChildOptions``: name, restart,
         local, strategy, intensity, snapshot_every_s and more); ``functools.partial`` carries
-        keyword arguments. A name that a child of the same parent holds: if that lives, with the same class
-        and arguments, this is its ref; else it is stopped, and this one takes its place.
+        keyword arguments. A name that a child of the same parent holds: if that lives, with the
+        same class and arguments, this is its ref; else it is stopped, and this one takes its
+        place.
 
         Raises:
             SpawnError: it did not come up: its constructor or ``on_start`` raised, its module
