@@ -79,15 +79,16 @@ class Controller(Registrar, Actor):
 
     async def _start(self, record: Record) -> Answer:
         """The answer to whoever wanted it started; of a failed start nothing is left."""
+        owned = False
         try:
             refusal = await self.nodes.bring_up(record)
             await trio.lowlevel.checkpoint_if_cancelled()  # else nobody would own it
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await self._undo(record)
-            raise
+            owned = refusal is None
+        finally:
+            if not owned:
+                with trio.CancelScope(shield=True):
+                    await self._undo(record)
         if refusal is not None:
-            await self._undo(record)
             return Answer(refusal=self._no_parent(record.spec.parent) or refusal)
         return Answer(address=record.address)
 

@@ -19,26 +19,47 @@ from runtime.exits import ExitReason
 
 
 class Stopping:
-    """Of the nodes of one system."""
+    """Of the nodes of one system. ``tasks`` must outlive whoever wants something stopped."""
 
-    def __init__(self, nodes: Nodes, exchange: Exchange) -> None:
+    def __init__(self, nodes: Nodes, exchange: Exchange, tasks: trio.Nursery) -> None:
         self._nodes = nodes
         self._exchange = exchange
+        self._tasks = tasks
+        self._under_way: dict[Record, trio.Event] = {}
 
     async def stop(self, record: Record) -> None:
-        """It and all under it have ended and are forgotten, unless its place has another holder."""
-        if self._nodes.roll.holds(record):
+        """It and all under it have ended and are forgotten, unless its place has another holder.
+
+        Cancellation: it is finished all the same, for half of a tree is nobody's wish.
+        """
+        done = self._under_way.get(record)
+        if done is None:
+            if not self._nodes.roll.holds(record):
+                return
+            done = self._under_way[record] = trio.Event()
             record.unwanted = True
-            await self.halt(record)
-            self._nodes.forget(record)
+            self._plan(record)
+            self._tasks.start_soon(self._stop, record, done)
+        await done.wait()
+
+    async def _stop(self, record: Record, done: trio.Event) -> None:
+        try:
+            if self._nodes.roll.holds(record):  # else its start has failed meanwhile
+                await self.halt(record)
+                self._nodes.forget(record)
+        finally:
+            del self._under_way[record]
+            done.set()
 
     async def halt(self, record: Record) -> None:
         """It has ended, and all under it are forgotten; its place stays."""
-        records = self._nodes.records
-        for each in self._nodes.places.subtree(record.name):
-            records[each].planned = True
+        self._plan(record)
         await self.stop_under(record.name)
         await end(record, self._exchange)
+
+    def _plan(self, record: Record) -> None:
+        for each in self._nodes.places.subtree(record.name):
+            self._nodes.records[each].planned = True
 
     async def stop_under(self, name: str) -> None:
         """All that hang under it, if it has a place, are ended and forgotten."""

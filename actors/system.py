@@ -231,7 +231,7 @@ async def _open_runtime(
     async with open_host() as host, trio.open_nursery() as nursery:
         exchange = host.exchange()
         nodes = Nodes(exchange, host, nursery)
-        stopping = Stopping(nodes, exchange)
+        stopping = Stopping(nodes, exchange, nursery)
         controller = Controller(nodes, stopping, regrow(nodes, stopping))
         LocalCells(exchange)
         cell = Cell(exchange, exchange.address, handlers_of(Controller))

@@ -179,8 +179,6 @@ async def wait(stage: Stage) -> None:
         await stage.nest.wait()
 
 
-found = pytest.mark.xfail(reason="half of it stays when it is cancelled", strict=True)
-
 SPAWNS = [
     spawn,
     spawn_slow,
@@ -201,18 +199,7 @@ SPAWNS = [
 ]
 
 
-SPAWNS_FOUND = {
-    spawn_broken,
-}
-
-
-@pytest.mark.parametrize(
-    "operation",
-    [
-        pytest.param(each, id=each.__name__, marks=[found] if each in SPAWNS_FOUND else [])
-        for each in SPAWNS
-    ],
-)
+@pytest.mark.parametrize("operation", [pytest.param(each, id=each.__name__) for each in SPAWNS])
 async def test_a_cancelled_spawn_leaves_nothing_that_nobody_owns(
     operation: Operation, autojump_clock: MockClock
 ) -> None:
@@ -262,11 +249,11 @@ async def replace(target: ActorRef[Plain], stage: Stage) -> None:
 
 
 ENDS = [
-    pytest.param(stop, id="stop", marks=found),
-    pytest.param(stop_two_at_once, id="stop_two_at_once", marks=found),
+    pytest.param(stop, id="stop"),
+    pytest.param(stop_two_at_once, id="stop_two_at_once"),
     pytest.param(kill, id="kill"),
     pytest.param(restart, id="restart"),
-    pytest.param(replace, id="replace", marks=found),
+    pytest.param(replace, id="replace"),
 ]
 
 
