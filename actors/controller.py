@@ -27,6 +27,8 @@ from runtime.address import CONTROLLER, Address
 from runtime.exits import ExitReason
 from runtime.registrar import Answer, Refusal, Registrar, Row, Spec
 
+_KILL = "a kill, as by ActorRef.kill"
+
 
 class Controller(Registrar, Actor):
     """The root supervisor."""
@@ -166,10 +168,11 @@ class Controller(Registrar, Actor):
         if record.body is None:  # it is about to have one
             await record.settled.wait()
         if record.spec.local and not record.gone.is_set():
+            record.signal(SIGKILL, _KILL)  # it has no process of its own
             tell_local(record, self._cell.exchange, force=True)
             await record.goes_within(POLITE_S)
         elif record.pid and not record.gone.is_set():
-            record.signal(SIGKILL)
+            record.signal(SIGKILL, _KILL)
             await record.gone.wait()
             return Answer(reason=record.reason or ExitReason(kind="killed", signal=SIGKILL))
         return Answer(reason=record.known_reason)
