@@ -210,6 +210,18 @@ class Controller(Registrar, Actor):
         return Answer(address=record.address)
 
     @reentrant
+    async def certificate(self, name: str) -> Answer:
+        record = self.nodes.records.get(name)
+        if record is None:
+            epitaph = self.nodes.roll.epitaphs.get(name)
+            if epitaph is not None:
+                return Answer(reason=epitaph)
+            return Answer(refusal=Refusal(kind="unknown", message=f"no actor is named {name}"))
+        if record.gone.is_set():
+            await record.ended.wait()  # bounded: by then it is certainly dead
+        return Answer(reason=record.certificate)
+
+    @reentrant
     async def rows(self) -> list[Row]:
         return [self.nodes.roll.row(name) for name in self.nodes.places.subtree(CONTROLLER)[1:]]
 
