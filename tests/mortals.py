@@ -27,6 +27,9 @@ class Mortal(Actor):
     async def ping(self) -> int:
         return os.getpid()
 
+    async def me(self) -> ActorRef[Mortal]:
+        return self.ref
+
     async def print(self, text: str) -> None:
         print(text, flush=True)
 
