@@ -27,6 +27,8 @@ from runtime.address import CONTROLLER, Address
 from runtime.exits import ExitReason
 from runtime.registrar import Answer, Refusal, Registrar, Row, Spec
 
+_KILL = "a kill, as by ActorRef.kill"
+
 
 class Controller(Registrar, Actor):
     """The root supervisor."""
@@ -167,10 +169,11 @@ class Controller(Registrar, Actor):
         if record.body is None:  # it is about to have one
             await record.settled.wait()
         if record.spec.local and not record.gone.is_set():
+            record.signal(SIGKILL, _KILL)  # it has no process of its own
             tell_local(record, self._cell.exchange, force=True)
             await record.goes_within(POLITE_S)
         elif record.pid and not record.gone.is_set():
-            record.signal(SIGKILL)
+            record.signal(SIGKILL, _KILL)
             await record.gone.wait()
             return Answer(reason=record.reason or ExitReason(kind="killed", signal=SIGKILL))
         return Answer(reason=record.known_reason)
@@ -206,6 +209,18 @@ class Controller(Registrar, Actor):
             why = f"{name} is not alive"
             return Answer(refusal=Refusal(kind="dead", message=why, reason=record.reason))
         return Answer(address=record.address)
+
+    @reentrant
+    async def certificate(self, name: str) -> Answer:
+        record = self.nodes.records.get(name)
+        if record is None:
+            epitaph = self.nodes.roll.epitaphs.get(name)
+            if epitaph is not None:
+                return Answer(reason=epitaph)
+            return Answer(refusal=Refusal(kind="unknown", message=f"no actor is named {name}"))
+        if record.gone.is_set():
+            await record.ended.wait()  # bounded: by then it is certainly dead
+        return Answer(reason=record.certificate)
 
     @reentrant
     async def rows(self) -> list[Row]:

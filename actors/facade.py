@@ -12,6 +12,7 @@ from actors import requests
 from actors.child_spec import ChildOptions
 from actors.ref import ActorRef, ref_to
 from runtime.address import CONTROLLER
+from runtime.exits import ExitReason
 from runtime.registrar import Row
 from runtime.service import Service
 
@@ -83,3 +84,14 @@ class Facade:
     async def tree(self) -> list[Row]:
         """Every place, parents before children, in order of creation; the dead too."""
         return await requests.rows(self.cell)
+
+    async def why(self, name: str) -> ExitReason | None:
+        """How the last life under that name ended: its certificate. None: its first goes on.
+
+        Of one that lives again it is that of the life before. Of one that ended as it should, and
+        so is known no more, it is kept until a thousand others have.
+
+        Raises:
+            LookupError: nobody ever had that name, or it was stopped or removed.
+        """
+        return await requests.why(self.cell, name)

@@ -54,7 +54,7 @@ class Hanging:
                 left_s = patience_s
             if not record.gone.is_set():
                 log.warning("%s is killed: it has not yielded for %g s", record.name, patience_s)
-                record.signal(SIGKILL)
+                record.signal(SIGKILL, f"it has not yielded for {patience_s:g} s (hang_after_s)")
         if self._silences.get(record.incarnation) is silence:
             del self._silences[record.incarnation]
 

@@ -26,21 +26,26 @@ async def end(record: Record, exchange: Exchange, reason: ExitReason | None = No
         await record.settled.wait()
     if record.body is None or record.gone.is_set():
         return
+    what = "a stop" if reason is None else f"a stop ({reason})"
+    why = f"{what}: it has not ended within 2 s"
     for rung in (wire.Stop(reason=reason), signal.SIGTERM):
         if not record.started or record.peer is None or record.body.frozen:
+            why = f"{what}: it {'was frozen' if record.body.frozen else 'was not up yet'}"
             break
         if isinstance(rung, wire.Stop):
             exchange.say(record.peer, rung)
         else:
-            record.signal(rung)
+            record.signal(rung, f"{what}: it has not ended within 1 s")
         if await record.goes_within(POLITE_S):
             return
-    record.signal(signal.SIGKILL)
+    record.signal(signal.SIGKILL, why)
     await record.gone.wait()
 
 
 async def _end_local(record: Record, exchange: Exchange, reason: ExitReason | None) -> None:
     for force in (False, True):
+        if force:
+            record.signal(signal.SIGKILL, "a stop: it has not ended within 1 s")
         tell_local(record, exchange, force, reason)
         if await record.goes_within(POLITE_S):
             return

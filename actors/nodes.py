@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 import trio
 
+from actors.certificate import certify
 from actors.fates import Fates
 from actors.guardians import Guardians
 from actors.hanging import Hanging
@@ -32,6 +33,7 @@ from actors.record import Happened, Record
 from actors.roll import Roll
 from runtime import envelope as wire
 from runtime.address import Address
+from runtime.evidence import Evidence
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
 from runtime.host import Body, Host
@@ -123,11 +125,16 @@ class Nodes:
         """Nothing is left of a start that failed but the place."""
         record.failure = record.failure or _GIVEN_UP
         record.settled.set()
-        reason = ExitReason(kind="crashed", error="SpawnError", message=record.failure)
+        reason = ExitReason(
+            kind="crashed",
+            error="SpawnError",
+            message=record.failure,
+            traceback=record.traceback,
+        )
         if record.said is None and not record.started:
             record.said = reason
         if record.body is not None:
-            record.signal(SIGKILL)
+            record.signal(SIGKILL, record.failure)
             await record.gone.wait()
         else:
             if record.spec.local:
@@ -185,6 +192,7 @@ class Nodes:
         record = self._speaker(peer, failed.incarnation)
         if record is not None and not record.settled.is_set():
             record.failure = f"{failed.type_name}: {failed.message}"
+            record.traceback = failed.traceback
             record.settled.set()
 
     def _speaker(self, peer: Peer, incarnation: int) -> Record | None:
@@ -273,7 +281,7 @@ class Nodes:
         try:
             await body.wait_gone()
             if not await record.goes_within(ZYGOTE_S):
-                self._gone(record, _whole(record, ExitReason(kind="unknown")))
+                self._gone(record, self._certify(record, ExitReason(kind="unknown")))
                 self.hear_exit(await body.exited())
         finally:
             body.close()
@@ -282,7 +290,7 @@ class Nodes:
         """The whole truth about its end."""
         if record.reason is not None:
             return
-        reason = _whole(record, seen)
+        reason = self._certify(record, seen)
         if not record.spec.local:
             reason = msgspec.structs.replace(reason, output=_output(record))
             self._host.forget(record.incarnation)
@@ -296,6 +304,14 @@ class Nodes:
         self.fates.ended(record, reason)
         if record.started:
             self.on_end(record)
+
+    def _certify(self, record: Record, seen: ExitReason) -> ExitReason:
+        """Its certificate, but for what it printed."""
+        if record.spec.local:
+            return certify(record, seen, Evidence())
+        if record.left is None:  # at the first word of its death, for its handler grows no older
+            record.left = self._host.look(record.incarnation, record.pid)
+        return certify(record, seen, record.left, record.body.oom if record.body else str)
 
     def _gone(self, record: Record, reason: ExitReason) -> None:
         """It is certainly dead: everybody is told, whatever may still be learned of it."""
@@ -327,20 +343,6 @@ class Nodes:
     def _tell_listeners(self, what: str, record: Record, at: float) -> None:
         for listener in self.listeners:
             listener(Happened(what, record.name, record.incarnation, at))
-
-
-def _whole(record: Record, seen: ExitReason) -> ExitReason:
-    """What the node said of its end, with what the kernel says it used.
-
-    A node that was killed after its last word was killed: the kernel knows better. What is left
-    of a start that failed is killed too, but ended for its failure.
-    """
-    said = record.said
-    if said is None or (record.started and seen.kind in ("killed", "lost")):
-        return seen
-    return msgspec.structs.replace(
-        said, user_s=seen.user_s, system_s=seen.system_s, max_rss_bytes=seen.max_rss_bytes
-    )
 
 
 def _output(record: Record) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import trio
 from actors.backoff import Backoff
 from actors.intensity import Intensity
 from runtime.address import Address
+from runtime.evidence import Evidence
 from runtime.exits import ExitReason
 from runtime.host import Body
 from runtime.pair import Peer
@@ -40,6 +41,7 @@ class Record:
         "before",
         "body",
         "budget",
+        "earlier",
         "ended",
         "exhausted",
         "failure",
@@ -47,17 +49,20 @@ class Record:
         "kept",
         "lane",
         "last_life",
+        "left",
         "orphan_budget",
         "peer",
         "planned",
         "reason",
         "restarts",
         "said",
+        "sentence",
         "sequence",
         "settled",
         "spec",
         "spoke",
         "started",
+        "traceback",
         "unwanted",
         "up_at",
         "verdict",
@@ -74,10 +79,13 @@ class Record:
         self.settled = trio.Event()
         self.started = False
         self.up_at = 0.0
-        self.failure = ""
+        self.failure = ""  # why it did not come up
+        self.traceback = ""  # of that
         self.planned = False  # somebody wants its end
         self.unwanted = False  # and that of its place
         self.gone = trio.Event()  # it is certainly dead
+        self.sentence: tuple[int, str] | None = None  # the signal that was sent, and why
+        self.left: Evidence | None = None  # the last look at it
         self.said: ExitReason | None = None
         self.spoke = trio.Event()
         self.reason: ExitReason | None = None
@@ -86,6 +94,7 @@ class Record:
         self.kept = b""  # its last snapshot, or that of the life before
         self.before = 0  # the incarnation before, whether that came up or not
         self.last_life = 0  # the last one before that came up
+        self.earlier: Record | None = None  # the life before, for its certificate
         self.restarts = 0
         self.backoff: Backoff | None = None
         self.budget: Intensity | None = None  # for its children
@@ -99,6 +108,7 @@ class Record:
         self.kept = before.kept
         self.before = before.incarnation
         self.last_life = before.incarnation if before.started else before.last_life
+        self.earlier, before.earlier = before, None
         self.restarts = before.restarts + 1
         self.backoff = before.backoff
         self.orphan_budget = before.orphan_budget
@@ -127,7 +137,16 @@ class Record:
         """How it ended, as far as that is known by now."""
         return self.reason or self.said or ExitReason(kind="unknown")
 
-    def signal(self, number: int) -> None:
-        """Send its process a signal, if it has one still."""
+    @property
+    def certificate(self) -> ExitReason | None:
+        """Of the last life of its place that has ended, as far as that is known by now."""
+        if self.gone.is_set():
+            return self.known_reason
+        return self.earlier.known_reason if self.earlier is not None else None
+
+    def signal(self, number: int, why: str) -> None:
+        """Send its process a signal, if it has one still. ``why``: for the certificate."""
+        if not self.gone.is_set():
+            self.sentence = number, why
         if self.body is not None:
             self.body.signal(number)

@@ -72,6 +72,7 @@ class Regrowth:
             return
         if not lives_again(record.spec.restart, reason) or not nodes.roll.has_host(record):
             if reason.planned:
+                nodes.roll.bury(record)
                 nodes.forget(record)
         elif self._strategy_for(record) == "one_for_one":
             await self._regrow(record)

@@ -187,3 +187,10 @@ async def rows(cell: Service) -> list[Row]:
     """See `actors.System.tree`."""
     answer: list[Row] = await _ask(cell, Registrar.rows)
     return answer
+
+
+async def why(cell: Service, name: str) -> ExitReason | None:
+    """See `actors.System.why`."""
+    answer = await _ask(cell, Registrar.certificate, name)
+    reason: ExitReason | None = answer.reason
+    return reason

@@ -8,6 +8,7 @@ Invariants
 * Each place but the controller's has one record, the present or the last incarnation's.
 * Incarnations only grow, whoever is restarted.
 * The records of the last `ENDED_KEPT` that ended can be found by their incarnation.
+* How one ended that is no more is remembered until `EPITAPHS` others have ended after it.
 * No clock, no sockets, no tasks.
 """
 
@@ -19,9 +20,11 @@ from collections.abc import Callable
 from actors.places import Places, State
 from actors.record import Record
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
+from runtime.exits import ExitReason
 from runtime.registrar import Row, Spec
 
 ENDED_KEPT = 10_000
+EPITAPHS = 1000
 
 
 class Roll:
@@ -30,6 +33,7 @@ class Roll:
     def __init__(self, controller: Address, endpoint_of: Callable[[int], str]) -> None:
         self.places = Places()
         self.records: dict[str, Record] = {}
+        self.epitaphs: dict[str, ExitReason] = {}  # of names that are free again
         self._controller = controller
         self._endpoint_of = endpoint_of
         self._incarnation = CONTROLLER_INCARNATION
@@ -49,6 +53,7 @@ class Roll:
 
     def reserve(self, name: str, spec: Spec, args: bytes) -> Record:
         """Give the name to a new incarnation, at a place under ``spec.parent``."""
+        self.epitaphs.pop(name, None)
         record = self._enter(name, spec, args)
         record.sequence = self.places.add(name, spec.parent, record.incarnation).number
         return record
@@ -83,6 +88,12 @@ class Roll:
         del self.records[record.name]
         self.places.removed(record.name)
         return True
+
+    def bury(self, record: Record) -> None:
+        """Remember how it ended, though its name will be free."""
+        self.epitaphs[record.name] = record.known_reason
+        if len(self.epitaphs) > EPITAPHS:
+            del self.epitaphs[next(iter(self.epitaphs))]
 
     def remember(self, record: Record) -> None:
         """It has ended: find it as long as `ENDED_KEPT` others have not ended after it."""

@@ -52,6 +52,9 @@ class Body(Protocol):
     def last_lines(self) -> tuple[str, ...]:
         """The last 20 lines that it printed. What it prints later is not looked for."""
 
+    def oom(self) -> str:
+        """What speaks for the killer for want of memory, once it is dead; "" for nothing."""
+
     def close(self) -> None:
         """Give back what holds it."""
 
@@ -86,7 +89,7 @@ class Host(Protocol):
         """
 
     def look(self, incarnation: int, pid: int) -> Evidence:
-        """What can be learned of a node that says nothing."""
+        """What can be learned of a node that says nothing: a dead one too, until `forget`."""
 
     def forget(self, incarnation: int) -> None:
         """Remove what it has left behind. Idempotent."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import traceback
 from importlib import import_module
+from signal import SIGTERM
 from typing import Any, Protocol
 
 import msgspec
@@ -90,7 +91,9 @@ class Node:
         self._cell: Cell | None = None
 
     def stop(self) -> None:
-        """End politely."""
+        """End politely, as by SIGTERM."""
+        if not self._stopping.is_set():
+            self._stop_reason = ExitReason(kind="shutdown", signal=SIGTERM)
         self._stopping.set()
 
     async def run(self) -> ExitReason:

@@ -169,20 +169,21 @@ class MemoryBody:
     def last_lines(self) -> tuple[str, ...]:
         return tuple(self._lines)
 
+    def oom(self) -> str:
+        return ""
+
     def close(self) -> None:
         """Nothing holds it."""
 
     def seen(self) -> Evidence:
         """What others can learn of it."""
-        if self.frozen:
-            return Evidence(state="T")
         cell = self._cell
         handler = cell.handler if cell is not None else ""
         age_s = self.exchange.clock() - cell.handler_since if cell is not None and handler else 0.0
         at = trio.current_time() if self.hung_at is None else self.hung_at
         return Evidence(
-            state="S",
-            loop_ticks=int(at / TICK_S),
+            state="T" if self.frozen else "S",
+            loop_ticks=-1 if self.frozen else int(at / TICK_S),
             handler=handler,
             handler_age_s=age_s,
         )

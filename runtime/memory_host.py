@@ -72,6 +72,7 @@ class MemoryHost:
         self._output = output
         self.classes = Classes()
         self.bodies: dict[int, MemoryBody] = {}
+        self._left: dict[int, Evidence] = {}  # the last looks at those that are gone
         self._transport = network.join(CONTROLLER_INCARNATION)
         self._nursery: trio.Nursery
         self._on_exit: Callable[[Exited], None]
@@ -151,15 +152,18 @@ class MemoryHost:
 
     def _gone(self, body: MemoryBody) -> None:
         del self.bodies[body.incarnation]
+        seen = body.seen()
+        left = Evidence(handler=seen.handler, handler_age_s=seen.handler_age_s)
+        self._left[body.incarnation] = left
         self._exits.append(Exited(body.incarnation, body.pid, body.status))
         self._news.set()
 
     def look(self, incarnation: int, pid: int) -> Evidence:
         body = self.bodies.get(incarnation)
-        return body.seen() if body is not None else Evidence()
+        return body.seen() if body is not None else self._left.get(incarnation, Evidence())
 
     def forget(self, incarnation: int) -> None:
-        """It has left nothing behind."""
+        self._left.pop(incarnation, None)
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from runtime.keeper import PRELOAD, Keeper, open_zygote
 from runtime.launcher import LocalLauncher
 from runtime.life import Boot
 from runtime.node_process import START, boot_id, clock_offset
+from runtime.oom import OomWatch
 from runtime.orders import Exited, Order
 from runtime.output import Outputs
 from runtime.pidfd import close_pidfd, send_signal, wait_exited, wait_status
@@ -45,13 +46,17 @@ REHEARSAL = "runtime.rehearsal:prepare"
 class ProcessBody:
     """One node's process."""
 
-    def __init__(self, node: ForkedNode, name: str, folder: str, outputs: Outputs) -> None:
+    def __init__(
+        self, node: ForkedNode, name: str, folder: str, outputs: Outputs, killings: OomWatch
+    ) -> None:
         self.pid = node.pid
         self._incarnation = node.incarnation
         self._pidfd = node.pidfd
         self._name = name
         self._folder = folder
         self._outputs = outputs
+        self._killings = killings
+        self._mark = killings.mark(node.pid)
         self._lines: tuple[str, ...] | None = None
         self._follower = outputs.add(name, output_path(folder, node.incarnation))
 
@@ -80,6 +85,9 @@ class ProcessBody:
             self._lines = self._outputs.remove(self._name, self._follower)
         return self._lines
 
+    def oom(self) -> str:
+        return self._killings.evidence(self.pid, self._mark)
+
     def close(self) -> None:
         self.last_lines()  # else they would be followed for ever
         pidfd, self._pidfd = self._pidfd, -1
@@ -97,6 +105,7 @@ class ProcessHost:
         self._folder = folder
         self._transport = transport
         self._outputs = Outputs(output)
+        self.killings = OomWatch()
         self._boot = b""  # the same for every node
 
     def exchange(self) -> Exchange:
@@ -134,7 +143,7 @@ class ProcessHost:
             self._boot,
         )
         node = await self.keeper.fork(order)
-        return ProcessBody(node, address.name, self._folder, self._outputs)
+        return ProcessBody(node, address.name, self._folder, self._outputs, self.killings)
 
     def forget(self, incarnation: int) -> None:
         for path in (output_path, page_path, socket_path):
@@ -152,7 +161,11 @@ async def open_process_host(output: Callable[[str, str], None]) -> AsyncIterator
     raise_open_file_limit()
     with open_run_folder() as folder:
         async with _open_wire(folder) as transport:
-            yield ProcessHost(folder, transport, output)
+            host = ProcessHost(folder, transport, output)
+            try:
+                yield host
+            finally:
+                host.killings.close()
 
 
 @asynccontextmanager

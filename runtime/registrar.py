@@ -122,6 +122,10 @@ class Registrar(Behaviour):
         """The snapshot of that incarnation is kept."""
         raise NotImplementedError
 
+    async def certificate(self, name: str) -> Answer:
+        """How the last life under that name ended that has; no reason: none has."""
+        raise NotImplementedError
+
     async def rows(self) -> list[Row]:
         """The tree, parents before their children, in order of creation."""
         raise NotImplementedError

@@ -281,7 +281,7 @@ class Service(Mailbox):
         if isinstance(raised, SystemExit) and raised.code in (0, None):
             self.end(ExitReason(kind="normal"))
             return
-        self.crashed(raised)
+        self.crashed(raised, part[0].handler)
         if not isinstance(raised, SystemExit):
             raise raised
 
@@ -306,9 +306,11 @@ class Service(Mailbox):
         for scope in self.apart.values():
             scope.cancel()
 
-    def crashed(self, crash: BaseException) -> None:
-        """End now, for this."""
+    def crashed(self, crash: BaseException, handler: str = "") -> None:
+        """End now, for this. ``handler``: whose it is, where that is known."""
         if self.ending is not None and self.ending.kind == "crashed":
             return
-        age_s = self.exchange.clock() - self.handler_since if self.handler else 0.0
-        self.ending = crash_reason(crash, self.handler, age_s)
+        handler = handler or self.handler
+        known = handler and handler == self.handler  # a reentrant one is none of the cell's own
+        age_s = self.exchange.clock() - self.handler_since if known else 0.0
+        self.ending = crash_reason(crash, handler, age_s)

@@ -69,6 +69,12 @@ class Restart(msgspec.Struct, frozen=True, gc=False):
     id: Id
 
 
+class Why(msgspec.Struct, frozen=True, gc=False):
+    """How node ``id`` ended last."""
+
+    id: Id
+
+
 class ListAll(msgspec.Struct, frozen=True, gc=False):
     """The ids that are not dead."""
 
@@ -119,6 +125,7 @@ Command = (
     | Remove
     | Kill
     | Restart
+    | Why
     | ListAll
     | ShowTree
     | Sleep
@@ -135,6 +142,7 @@ WORDS: Final[dict[type, str]] = {
     Remove: "remove",
     Kill: "kill",
     Restart: "restart",
+    Why: "why",
     ListAll: "all",
     ShowTree: "tree",
     Sleep: "sleep",

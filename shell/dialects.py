@@ -15,6 +15,7 @@ from typing import Final
 
 from actors.heartbeat import Notice, Sign
 from shell.answers import Created, Done, Failed, Failure, Outcome, one_line
+from shell.certificate import CertificateView
 from shell.commands import (
     WORDS,
     Command,
@@ -87,7 +88,7 @@ class Spec:
             return f"{self.ok}: {int(bool(result))}\n"
         if isinstance(command, ListAll) and isinstance(result, tuple):
             return " ".join(map(str, result)) + "\n"
-        if isinstance(result, TreeView):
+        if isinstance(result, TreeView | CertificateView):
             return result.text() + "\n"
         if isinstance(command, Help) and isinstance(result, tuple):
             return "\n".join(result) + "\n\n"
@@ -280,7 +281,7 @@ class Json(Spec):
         return f'{{"notice": "heartbit", "more": {count}}}\n'
 
     def _result(self, command: Command, result: object) -> str:
-        if isinstance(result, TreeView):
+        if isinstance(result, TreeView | CertificateView):
             return result.json()
         if isinstance(result, Created):
             return str(result.pid)

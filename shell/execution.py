@@ -44,6 +44,7 @@ from shell.commands import (
     Restart,
     ShowTree,
     Sleep,
+    Why,
 )
 from shell.notices import Notices
 from shell.order import Order
@@ -96,6 +97,7 @@ class Execution:
             Remove: self._remove,
             Kill: self._kill,
             Restart: self._restart,
+            Why: self._why,
             Help: self._help,
             Heartbeat: self._beat,
             Sleep: self._sleep,
@@ -215,6 +217,9 @@ class Execution:
 
     async def _restart(self, command: Restart) -> Outcome:
         return Done(await self._tree.restart(command.id))
+
+    async def _why(self, command: Why) -> Outcome:
+        return Done(await self._tree.why(command.id))
 
     async def _help(self, command: Help) -> Outcome:
         assert command.id is not None

@@ -37,6 +37,7 @@ from runtime.errors import SpawnError, WireError
 from runtime.signature import Signature
 from shell.answers import Created
 from shell.arguments import read_arguments
+from shell.certificate import CertificateView
 from shell.classes import find_class
 from shell.collecting import collect
 from shell.commands import CONTROLLER as ROOT
@@ -214,6 +215,13 @@ class Forest:
             return self._created(await self._whoever(id).restart())
         except LookupError as gone:
             raise UnknownNode(id) from gone
+
+    async def why(self, id: Id) -> CertificateView:
+        try:
+            reason = await self.system.why(str(id))
+        except LookupError as gone:
+            raise UnknownNode(id) from gone
+        return CertificateView(id, self.state(id), reason)
 
     # -- talking
 

@@ -33,6 +33,7 @@ from shell.commands import (
     Restart,
     ShowTree,
     Sleep,
+    Why,
 )
 from shell.words import split_words
 
@@ -164,6 +165,7 @@ _READERS: Final[dict[str, tuple[int, int | None, str, Callable[[list[str], _Read
     "remove": (1, 1, "an ID", lambda arguments, id_of: Remove(id_of(arguments[0]))),
     "kill": (1, 1, "an ID", lambda arguments, id_of: Kill(id_of(arguments[0]))),
     "restart": (1, 1, "an ID", lambda arguments, id_of: Restart(id_of(arguments[0]))),
+    "why": (1, 1, "an ID", lambda arguments, id_of: Why(id_of(arguments[0]))),
     "all": (0, 0, "", lambda arguments, id_of: ListAll()),
     "tree": (0, 0, "", lambda arguments, id_of: ShowTree()),
     "sleep": (1, 1, "MS", _sleep),

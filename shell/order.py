@@ -1,7 +1,7 @@
 """Which commands may start, so that only the waiting overlaps.
 
 Commands take effect in the order of their lines. Each one claims what it touches: an
-``exec``, a ``ping`` or a ``help`` shares its node, a ``create`` owns its id and shares its
+``exec``, ``ping``, ``help`` or ``why`` shares its node, a ``create`` owns its id and shares its
 parent, ``kill`` and ``restart`` own one process, ``remove`` a whole subtree; ``all``, ``tree``,
 ``heartbeat`` look at what those change. A command starts when no earlier unanswered one
 claims the same in a way that could be told apart; so the answers are those of running the
@@ -46,6 +46,7 @@ from shell.commands import (
     Restart,
     ShowTree,
     Sleep,
+    Why,
 )
 from shell.forecast import Forecast
 from shell.ticket import Ticket
@@ -102,7 +103,7 @@ class Order:
         seq = ticket.seq = self._last = self._last + 1
         self.unanswered += 1
         command = ticket.command
-        if isinstance(command, Execute | Ping | Help):
+        if isinstance(command, Execute | Ping | Help | Why):
             if command.id is None:
                 self._start(ticket)
                 return

@@ -27,6 +27,7 @@ from actors.heartbeat import Change
 from actors.places import State
 from actors.topology import Id
 from shell.answers import Created
+from shell.certificate import CertificateView
 
 NodeState = State
 GONE: Final = frozenset({NodeState.DEAD, NodeState.RESTARTING, NodeState.GIVEN_UP})
@@ -122,6 +123,9 @@ class Tree(Protocol):
         Raises:
             SpawnError: it did not come up; the text is the answer's ``<why>``.
         """
+
+    async def why(self, id: Id) -> CertificateView:
+        """How it ended last, and whether it lives: also of one that has ended as it should."""
 
     async def beat(self, period_s: float) -> None:
         """From now on nodes beat every ``period_s`` seconds."""

@@ -12,6 +12,7 @@ USAGE: Final[dict[str, str]] = {
     "remove": "remove ID  stop and forget node ID and all nodes under it",
     "kill": "kill ID  end node ID by SIGKILL; it keeps its place until it is removed",
     "restart": "restart ID  end node ID and let its next incarnation live",
+    "why": "why ID  how node ID ended last, with all that is known of it; or: ID is alive",
     "all": "all  the IDs that are not dead, in order of creation",
     "tree": "tree  all nodes, indented, with pid and state",
     "sleep": "sleep MS  wait for MS milliseconds",

@@ -20,7 +20,9 @@ import trio
 from actors.heartbeat import Change, Created, Died, Forgotten, Heard, Silenced
 from actors.topology import Id
 from runtime.errors import ActorDeadError, RemoteError, SpawnError, WireError
+from runtime.exits import ExitReason
 from shell.answers import Created as Answer
+from shell.certificate import CertificateView
 from shell.tree import GONE, NodeState, Place, UnknownNode, UnknownVerb
 
 
@@ -34,6 +36,7 @@ class FakeTree:
         self.create_errors: dict[Id, Exception] = {}
         self.restart_errors: dict[Id, Exception] = {}
         self.actors: dict[Id, tuple[str, tuple[str, ...]]] = {}  # what creates have named
+        self.reasons: dict[Id, ExitReason] = {}  # how they have ended
         self.replies: dict[str, object] = {}  # by handler, besides the stopwatch's
         self.unconfirmed: set[Id] = set()
         self.beat_s = 0.25
@@ -129,6 +132,12 @@ class FakeTree:
         if id in self.restart_errors:
             raise self.restart_errors[id]
         return self.revive(id)
+
+    async def why(self, id: Id) -> CertificateView:
+        await self._wait("why", id)
+        if id not in self._places and id not in self.reasons:
+            raise UnknownNode(id)
+        return CertificateView(id, self.state(id), self.reasons.get(id))
 
     async def handlers(self, id: Id) -> list[str]:
         return ["start() -> None", "stop() -> None", "time() -> int", *sorted(self.replies)]

@@ -161,3 +161,19 @@ async def test_without_a_shell_a_root_that_is_given_up_is_the_end(tmp_path: Path
         assert "regrow: doomed ended: exited(7)\n" in console.errors()
         assert "doomed given up" in console.errors()
         await console.nothing_left(END_S)
+
+
+async def test_why_tells_how_a_node_was_killed() -> None:
+    async with open_console("--restart", "permanent") as console:
+        first = await console.create(1)
+        assert await console.ask_all("why 1", "# nothing") == ["1 is alive", ""]
+        os.kill(first, signal.SIGKILL)
+        await reborn(console, "1", first)
+        await console.say("why 1", "why 2")
+        lines = []
+        while line := await console.line():
+            lines.append(line)
+        assert lines[0] == "1 is alive, after killed(SIGKILL)"
+        assert lines[1].startswith("  used: ")
+        assert lines[2:] == ["  restarts before it: 0"]
+        assert await console.line() == "Error: Not found"

@@ -6,6 +6,7 @@ from trio.testing import MockClock
 
 from actors.topology import Id
 from runtime.errors import SpawnError, WireError
+from runtime.exits import ExitReason
 from shell.answers import Created
 from shell.tree import NodeState, UnknownNode
 from tests.conversation import converse
@@ -71,6 +72,20 @@ async def test_a_restart_that_fails_says_why_and_leaves_a_dead_node() -> None:
         "Error: Not found\nOk: 101\nError: 1 ended before it was up: exited(1)\n"
         "Error: restart needs an ID\nError: ID must be 0 to 2147483647, not 'x'\n"
         "Ok: 0\n\nOk\n"
+    )
+
+
+async def test_why_tells_how_a_node_ended_once_that_is_known(autojump_clock: MockClock) -> None:
+    tree = FakeTree()
+    tree.delays = {"kill": 3, "create 2": 1}
+    tree.reasons = {1: ExitReason(kind="killed", signal=9), 5: ExitReason(kind="normal")}
+    lines = ["create 1", "create 2", "why 2", "kill 1", "why 1", "restart 1", "why 1", "why 5"]
+    assert await converse(tree, [*lines, "why 9", "help why"]) == (
+        "Ok: 101\nOk: 102\n2 is alive\n\nOk\n"
+        "1 is dead: killed(SIGKILL)\n  restarts before it: 0\n\nOk: 103\n"
+        "1 is alive, after killed(SIGKILL)\n  restarts before it: 0\n\n"
+        "5 is gone: normal\n  restarts before it: 0\n\nError: Not found\n"
+        "why ID  how node ID ended last, with all that is known of it; or: ID is alive\n\nOk\n"
     )
 
 

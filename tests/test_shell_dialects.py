@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.heartbeat import Notice, Sign
+from runtime.exits import ExitReason
 from shell.answers import MAX_WHY, Created, Done, Failed, Failure, Outcome, one_line
+from shell.certificate import CertificateView
 from shell.commands import (
     Command,
     Create,
@@ -23,6 +25,7 @@ from shell.commands import (
     Restart,
     ShowTree,
     Sleep,
+    Why,
 )
 from shell.dialects import DIALECTS, shown
 from shell.grammar import parse
@@ -73,6 +76,8 @@ TABLE: list[tuple[Command, Outcome, str, str | None, str]] = [
     (Restart(7), Done(Created(42, "ipc://x")), "Ok: 42\n", "", ""),
     (Restart(7), Failed(Failure.NOT_FOUND), "Error: Not found\n", "", ""),
     (Restart(7), Failed(Failure.OTHER, "no"), "Error: no\n", "", ""),
+    (Why(7), Done(CertificateView(7, NodeState.OK, None)), "7 is alive\n\n", "", ""),
+    (Why(7), Failed(Failure.NOT_FOUND), "Error: Not found\n", "", ""),
     (Help(id=7), Done(("f() -> int",)), "f() -> int\n\n", "", ""),
     (Help(id=7), Failed(Failure.NOT_FOUND), "Error: Not found\n", "", ""),
     (X, Failed(Failure.NOT_FOUND), "Error:7: Not found\n", "", "Error: Not found\n"),
@@ -223,13 +228,20 @@ def test_the_end(dialect: str, after_exit: str, after_end: str) -> None:
             '"elapsed_ms": 0.4}',
         ),
         (
+            Why(1),
+            Done(CertificateView(1, NodeState.DEAD, ExitReason(kind="killed", signal=9))),
+            '{"line": 7, "command": "why", "id": 1, "ok": true, "result": {"alive": false, '
+            '"reason": "killed(SIGKILL)", "certificate": {"kind": "killed", "signal": 9}}, '
+            '"elapsed_ms": 0.4}',
+        ),
+        (
             Help(id=1),
             Done(("f()", "g()")),
             '{"line": 7, "command": "help", "id": 1, "ok": true, "result": ["f()", "g()"], '
             '"elapsed_ms": 0.4}',
         ),
     ],
-    ids=["exec", "not found", "mistake", "all", "ping", "sleep", "names", "restart", "help"],
+    ids=["exec", "not found", "mistake", "all", "ping", "sleep", "names", "restart", "why", "help"],
 )
 def test_json(command: Command, outcome: Outcome, text: str) -> None:
     assert DIALECTS["json"]().answer(command, outcome, 7, 0.0004) == text + "\n"

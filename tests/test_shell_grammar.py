@@ -23,6 +23,7 @@ from shell.commands import (
     Restart,
     ShowTree,
     Sleep,
+    Why,
 )
 from shell.grammar import MAX_ID, parse
 from shell.words import split_words
@@ -88,6 +89,7 @@ def test_quoted_words_come_back(words: list[str]) -> None:
         ("remove 4", Remove(4)),
         ("kill 5", Kill(5)),
         ("restart 006", Restart(6)),
+        ("why 006", Why(6)),
         ("create 7 --actor a:B", Create(7, None, "a:B")),
         ("create 7 3 --actor a.b:B.C", Create(7, 3, "a.b:B.C")),
         ("create 7 -1 --actor a:B x '' --actor", Create(7, -1, "a:B", ("x", "", "--actor"))),
@@ -135,6 +137,8 @@ def test_commands(line: str, command: Command | None) -> None:
         ],
         ("restart x", Flaw.OTHER, "ID must be 0 to 2147483647, not 'x'"),
         ("restart", Flaw.NO_ARGUMENT, "restart needs an ID"),
+        ("why", Flaw.NO_ARGUMENT, "why needs an ID"),
+        ("why 1 2", Flaw.OTHER, "too many arguments for why: '2'"),
         ("restart 1 2", Flaw.OTHER, "too many arguments for restart: '2'"),
         ("all 1", Flaw.OTHER, "too many arguments for all: '1'"),
         ("heartbeat 9", Flaw.OTHER, "MS must be 10 to 86400000"),
@@ -166,6 +170,7 @@ def test_mistakes(line: str, flaw: Flaw, why: str) -> None:
         ("help exec", Help("exec")),
         ("help a/b/c", Help("a/b/c")),
         ("restart one", Restart("one")),
+        ("why one/cell", Why("one/cell")),
         ("heartbeat 10", Heartbeat(10)),
     ],
 )

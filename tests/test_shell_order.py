@@ -21,6 +21,7 @@ from shell.commands import (
     Restart,
     ShowTree,
     Sleep,
+    Why,
 )
 from shell.order import Order
 from shell.ticket import Ticket
@@ -35,6 +36,7 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(Kill, IDS),
     st.builds(Restart, IDS),
     st.builds(Help, st.none(), IDS),
+    st.builds(Why, IDS),
     st.just(ListAll()),
     st.just(Sleep(1)),
 )
@@ -66,7 +68,7 @@ class Model:
                     return "no parent"
                 if parent is not None and parent != -1 and not self.nodes[parent][2]:
                     return "dead parent"
-            case Execute(id) | Ping(id) | Remove(id) | Kill(id) | Restart(id) if (
+            case Execute(id) | Ping(id) | Remove(id) | Kill(id) | Restart(id) | Why(id) if (
                 id not in self.nodes
             ):
                 return "not found"
@@ -96,7 +98,7 @@ class Model:
             case Execute(id):
                 assert self.nodes[id][2]
                 return f"counted {seen}"
-            case Ping(id):
+            case Ping(id) | Why(id):
                 return f"alive {self.nodes[id][2]}"
             case Kill(id):
                 self.nodes[id] = (*self.nodes[id][:2], False)

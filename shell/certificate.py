@@ -1,0 +1,84 @@
+"""How a node ended, as text and as JSON.
+
+Invariants
+----------
+* The first line says all: whether it lives, and how it ended last. No line is empty, and none
+  has control characters: the empty line after them is the end.
+* What its traceback says is not said twice, though the node has printed it as well.
+"""
+
+import json
+from typing import Any
+
+import msgspec
+
+from actors.places import State
+from actors.topology import Id
+from runtime.exits import ExitReason
+from shell.answers import one_line
+
+_GONE = (State.DEAD, State.RESTARTING, State.GIVEN_UP)
+_MIB = 1024 * 1024
+
+
+class CertificateView(msgspec.Struct, frozen=True):
+    """``state``: of its place, None if it has none; ``reason``: None if its first life goes on."""
+
+    id: Id
+    state: State | None
+    reason: ExitReason | None
+
+    @property
+    def alive(self) -> bool:
+        return self.state is not None and self.state not in _GONE
+
+    def text(self) -> str:
+        """Lines, each with its end."""
+        return "".join(f"{one_line(line)}\n" for line in self._lines())
+
+    def json(self) -> str:
+        """One object: alive, reason (its short form, or null), certificate (an object, or null)."""
+        told: dict[str, Any] = {"alive": self.alive, "reason": None, "certificate": None}
+        if self.reason is not None:
+            told["reason"] = str(self.reason)
+            told["certificate"] = msgspec.to_builtins(self.reason)
+        text = json.dumps(told, ensure_ascii=False)
+        return text if text.isprintable() else json.dumps(told)
+
+    def _lines(self) -> list[str]:
+        if self.reason is None:
+            return [f"{self.id} is alive" if self.alive else f"{self.id} is coming up"]
+        if self.alive:
+            first = f"{self.id} is alive, after {self.reason}"
+        else:
+            state = "gone" if self.state is None else self.state.value
+            first = f"{self.id} is {state}: {self.reason}"
+        return [first, *(f"  {line}" for line in told(self.reason))]
+
+
+def told(reason: ExitReason) -> list[str]:
+    """What a certificate holds beyond its short form, a line for each thing that is known."""
+    lines = []
+    if reason.message and reason.kind != "crashed":
+        lines.append(f"because: {reason.message}")
+    if reason.oom:
+        lines.append(f"out of memory: {reason.oom}")
+    if reason.handler:
+        lines.append(f"handler: {reason.handler}, for {reason.handler_age_s:.3f} s")
+    if reason.max_rss_bytes:
+        lines.append(
+            f"used: {reason.user_s:.3f} s user, {reason.system_s:.3f} s system, "
+            f"{reason.max_rss_bytes / _MIB:.1f} MiB"
+        )
+    lines.append(f"restarts before it: {reason.restarts}")
+    trace = reason.traceback.splitlines()
+    output = list(reason.output)
+    for said in reversed(trace):
+        if not output or output[-1] != said:
+            break
+        output.pop()
+    for title, block in (("output", output), ("traceback", trace)):
+        if block:
+            lines.append(f"{title}:")
+            lines += (f"  {line}" for line in block)
+    return lines
