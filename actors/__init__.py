@@ -38,8 +38,8 @@ if os.path.dirname(os.path.dirname(os.path.abspath(runtime.__file__ or ""))) != 
     )
 
 from actors.actor import Actor, reentrant
-from actors.child_spec import ChildSpec, child
-from actors.down import Down, Recovered, Suspected
+from actors.child_spec import ChildOptions, ChildSpec, child
+from actors.down import Down, Monitor, Recovered, Suspected
 from actors.ref import ActorRef
 from actors.supervisor import Supervisor
 from actors.system import System, open_system
@@ -60,11 +60,13 @@ __all__ = [
     "ActorDeadError",
     "ActorError",
     "ActorRef",
+    "ChildOptions",
     "ChildSpec",
     "DeliveryError",
     "Down",
     "ExitReason",
     "MailboxFullError",
+    "Monitor",
     "Recovered",
     "RemoteError",
     "SpawnError",

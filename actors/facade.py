@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack, overload
 from actors import requests
 from actors.child_spec import ChildOptions
 from actors.ref import ActorRef, ref_to
-from runtime.address import CONTROLLER
+from runtime.address import CONTROLLER, Address
 from runtime.exits import ExitReason
 from runtime.registrar import Row
 from runtime.service import Service
@@ -49,12 +49,14 @@ class Facade:
             SpawnError: it did not come up: its constructor or ``on_start`` raised, its module
                 cannot be imported, the name is taken, ``start_s`` seconds were not enough.
             ActorDeadError: the parent is not alive.
-            TypeError: a signature or an argument cannot travel.
+            TypeError: a signature or an argument cannot travel; there is no such option.
             ValueError: an option makes no sense; its class cannot be imported in another
                 process; or it is to be ``local`` in another process than this one.
 
         Cancellation: nothing of it is left.
         """
+        if parent is not None and not isinstance(parent, Address):
+            raise TypeError(f"parent is a ref, not {parent!r}")
         exchange = self.cell.exchange
         place = exchange.controller if parent is None else exchange.peer(parent.endpoint)
         if options.get("local") and place is not exchange.here:

@@ -70,6 +70,8 @@ class Cell(Service):
                             nursery.start_soon(self.keeping.run)
                     started()
                     await self._serve()
+                    if self.keeping is not None and self.ending is not None and self.ending.planned:
+                        self.keeping.take_now()  # it may be restarted
                     if self.ending is None or self.ending.planned:
                         await self._stop_hook(actor)
                 nursery.cancel_scope.cancel()

@@ -108,6 +108,14 @@ async def test_a_snapshot_is_taken_every_second(
             assert await ref.ask(Keeper.age_s) == pytest.approx(age_s, abs=1e-3)
 
 
+async def test_an_orderly_restart_loses_nothing(autojump_clock: MockClock) -> None:
+    async with open_virtual_system() as system:
+        ref = await system.spawn(Keeper, "first", restart="permanent")
+        await ref.ask(Keeper.add, "second")
+        ref = await ref.restart()
+        assert await ref.ask(Keeper.all) == ["first", "second"]
+
+
 async def test_with_message_nothing_that_was_answered_is_lost(autojump_clock: MockClock) -> None:
     async with open_virtual_system(intensity=(100, 1.0)) as system:
         ref = await system.spawn(Keeper, restart="permanent", snapshot_every_s="message")
