@@ -68,8 +68,13 @@ class Controller(Registrar, Actor):
             if not holder.gone.is_set():
                 return Answer(address=holder.address)
             if nodes.roll.holds(holder):
-                return await self._start(nodes.roll.renew(holder, spec))
-        return await self._start(nodes.roll.reserve(name, spec, args))
+                break
+        refusal = self._no_parent(spec.parent)  # it may have ended meanwhile
+        if refusal is not None:
+            return Answer(refusal=refusal)
+        if holder is None:
+            return await self._start(nodes.roll.reserve(name, spec, args))
+        return await self._start(nodes.roll.renew(holder, spec))
 
     def _no_parent(self, name: str) -> Refusal | None:
         if name not in self.nodes.places:

@@ -521,3 +521,77 @@ async def test_a_local_cell_lives_with_its_process_and_returns_with_its_parent(
         third = await system.lookup("top/cell")
         assert third.endpoint != second.endpoint
         assert str(await second.wait()) == "killed(SIGKILL)"
+
+
+# Parents that end while a child starts.
+
+
+@pytest.mark.parametrize("restart", ["permanent", "temporary"])
+async def test_a_parent_may_die_while_its_child_starts(
+    restart: str, autojump_clock: MockClock
+) -> None:
+    async with open_virtual_system() as system:
+        top = await system.spawn(failing_in(), name="top", restart=restart)  # type: ignore[arg-type]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_spawn_slowly, system, top)
+            await trio.sleep(0.5)
+            system.kill(top)
+        with chronicle(system) as written:
+            await trio.sleep(20)  # whoever is its guardian now hears it
+        assert written.lines == []
+        fate = "ok" if restart == "permanent" else "dead"
+        assert await states(system) == {"top": fate, "x": "ok"}
+
+
+async def test_a_parent_that_is_stopped_takes_its_starting_child_along(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system() as system:
+        top = await system.spawn(failing_in(), name="top")
+
+        async def spawn() -> None:
+            with pytest.raises(ActorDeadError, match="top is not alive"):
+                await _spawn_slowly(system, top)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(spawn)
+            await trio.sleep(0.5)
+            await top.stop()
+            assert trio.current_time() == 0.5
+        assert await states(system) == {}
+        await nothing_stirs(system)
+
+
+async def test_a_parent_may_be_stopped_while_a_child_of_it_is_replaced(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system() as system:
+        top = await system.spawn(failing_in(), name="top")
+        x = await system.spawn(failing_in(), name="x", parent=top)
+        await x.tell(Child.hold)
+
+        async def spawn() -> None:
+            with pytest.raises((ActorDeadError, LookupError), match="top"):
+                await system.spawn(Leaf, name="x", parent=top)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(spawn)
+            await trio.sleep(0.1)
+            await top.stop()
+        assert await states(system) == {}
+        await nothing_stirs(system)
+
+
+async def test_one_that_starts_can_be_killed(autojump_clock: MockClock) -> None:
+    async with open_virtual_system() as system:
+        ref = await system.spawn(slow_from(2), name="x", restart="permanent")
+        system.kill(ref)
+        await trio.sleep(0.5)
+        assert str(await ref.following().kill()) == "killed(SIGKILL)"
+        await trio.sleep(5)
+        last = await system.lookup("x")
+        assert last.incarnation == ref.incarnation + 2
+
+
+async def _spawn_slowly(system: System, top: ActorRef[Child]) -> None:
+    await system.spawn(slow_from(1), name="x", restart="permanent", parent=top)
