@@ -8,12 +8,14 @@ Invariants
 * The controller gets one answer to each order: the cell is up, or why not; of one that is up it
   is told the end, once, with its reason.
 * A start can be stopped like a life.
-* A cell lives again in the process in which it lived before, or not at all.
+* A cell lives again in the process in which it lived before, or not at all; nor once
+  `ENDED_KEPT` others have ended after it.
 """
 
 from __future__ import annotations
 
 import traceback
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from runtime.pair import Peer
 
 
+ENDED_KEPT = 1000
+
+
 class Recipe(msgspec.Struct, frozen=True):
     """What it takes to run a cell once more."""
 
@@ -57,6 +62,7 @@ class LocalCells:
         self._wanted: dict[str, Recipe] = {}  # for the first time, by token
         self._recipes: dict[int, Recipe] = {}  # by incarnation
         self._starting: dict[int, trio.CancelScope] = {}
+        self._ended: deque[int] = deque()
         exchange.local_cells = self
         exchange.control[wire.Run] = self._order
 
@@ -122,6 +128,9 @@ class LocalCells:
             return
         finally:
             self._starting.pop(address.incarnation, None)
+            self._ended.append(address.incarnation)
+            if len(self._ended) > ENDED_KEPT:
+                self._recipes.pop(self._ended.popleft(), None)
         if starting.cancelled_caught:
             self._failed(address, RuntimeError("its start was given up"))
         else:
