@@ -267,13 +267,12 @@ class Nodes:
         if record is None:
             return
         if record.said is None and record.body is not None and record.body.left:
-            self._tasks.start_soon(self._await_last_word, record, exited)
+            self._tasks.start_soon(self._end_after_last_word, record, record.body, exited)
         else:
             self._ended(record, exited.reason)
 
-    async def _await_last_word(self, record: Record, exited: Exited) -> None:
-        with trio.move_on_after(LAST_WORD_S):
-            await record.spoke.wait()
+    async def _end_after_last_word(self, record: Record, body: Body, exited: Exited) -> None:
+        await _hear_out(record, body)
         self._ended(record, exited.reason)
 
     async def _await_end(self, record: Record, body: Body) -> None:
@@ -281,6 +280,7 @@ class Nodes:
         try:
             await body.wait_gone()
             if not await record.goes_within(ZYGOTE_S):
+                await _hear_out(record, body)  # once it is gone nothing is heard of it
                 self._gone(record, self._certify(record, ExitReason(kind="unknown")))
                 self.hear_exit(await body.exited())
         finally:
@@ -343,6 +343,13 @@ class Nodes:
     def _tell_listeners(self, what: str, record: Record, at: float) -> None:
         for listener in self.listeners:
             listener(Happened(what, record.name, record.incarnation, at))
+
+
+async def _hear_out(record: Record, body: Body) -> None:
+    """The last word of a dead node has come, if it has said one."""
+    if record.said is None and body.left:
+        with trio.move_on_after(LAST_WORD_S):
+            await record.spoke.wait()
 
 
 def _output(record: Record) -> tuple[str, ...]:

@@ -72,6 +72,9 @@ class Keeper(Actor):
         assert isinstance(down, Down)
         self.downs.append(f"{down.ref.name} {down.ref.incarnation}")
 
+    async def leave(self) -> None:
+        self.finish()
+
     async def heard(self) -> list[str]:
         return self.downs
 
@@ -400,3 +403,19 @@ async def test_one_that_hangs_and_is_stopped_is_only_stopped(
         await trio.sleep(10)
         assert await states(system) == {}
         assert not caplog.records
+
+
+async def test_a_last_word_is_heard_though_the_news_of_the_death_is_faster(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system() as system:
+        ref = await system.spawn(Keeper, name="x")
+        await ref.ask(Keeper.bear, "cell", 1.0)
+        system.network.fault = lambda source, target, frames: (
+            (0.5,) if source == ref.incarnation else (0.0,)
+        )
+        await ref.tell(Keeper.leave)
+        assert str(await ref.wait()) == "normal"
+        assert trio.current_time() == 0.5
+        await trio.sleep(1)
+        assert await states(system) == {}
