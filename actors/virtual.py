@@ -65,6 +65,27 @@ class VirtualSystem(System):
         """Its loop turns again."""
         self._body(who).yield_again()
 
+    def freeze_controller(self) -> None:
+        """The controller's process stands still: it neither hears, nor beats, nor judges."""
+        self.host.hold()
+        self.nodes.guardians.guard.stand_still()
+
+    def thaw_controller(self) -> None:
+        """It goes on, and so do the messages from and to it."""
+        self.host.release()
+        self.nodes.guardians.guard.go_on()
+
+    def part(self, *far: Address) -> None:
+        """These nodes are on a host that nobody else can reach, or look into, until `heal`.
+
+        Of one another they know as before. Nothing is lost, as TCP has it.
+        """
+        self.network.part(self._body(who).incarnation for who in far)
+
+    def heal(self) -> None:
+        """All can reach one another again."""
+        self.network.heal()
+
     def signal(self, who: Address, number: int) -> None:
         """Its node gets this signal."""
         self._body(who).signal(number)

@@ -24,6 +24,12 @@ class ExitReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     (an exception), ``exited`` (a status of its own, in ``code``), ``killed`` (by the
     signal in ``signal``), ``lost`` (cut off for too long), ``unknown`` (it is gone, and
     nobody was left who could have seen how).
+
+    ``message`` and ``traceback``: of a crash its text; else who ended it, where that was the
+    runtime, or that a ``shutdown`` came by SIGTERM. ``handler``: which one was running, for
+    ``handler_age_s``; a cell's own, of a process's other cells nothing is known. ``output``: the
+    last lines that it printed, at most 20. ``oom``: what speaks for the kernel's killer for want
+    of memory. ``restarts``: how many there were before it.
     """
 
     kind: Kind

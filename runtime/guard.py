@@ -9,6 +9,8 @@ Invariants
 * Guardianship is numbered by the controller; a lower number changes nothing.
 * A verdict is given only after everything that waited has been read, and never for a
   silence that this process's own standing still explains.
+* What a ward does is judged by two looks within the present silence; the first comes after two
+  beats that were missed.
 * ``report`` gets a verdict when it differs from the last one on that ward; the first beat
   of a ward is news too, for it may have been silent under another guardian.
 """
@@ -157,7 +159,10 @@ class Guard:
         now = trio.current_time()
         self._watch.beat(name, peer.address.incarnation, now)
         ward = self._wards.get(name)
-        if ward is not None and ward.kind != "ok" and ward.address == peer.address:
+        if ward is None:
+            return
+        ward.cpu_ticks = ward.loop_ticks = -1
+        if ward.kind != "ok" and ward.address == peer.address:
             ward.kind = "ok"
             self._report(wire.Verdict(ward.address.endpoint, "ok"))
 
@@ -206,6 +211,11 @@ class Guard:
             self._judge(self._wards[silence.name], now)
         for name in self._watch.silent():
             self._judge(self._wards[name], now)
+        for name in self._watch.quiet(now):
+            ward = self._wards[name]
+            if max(ward.cpu_ticks, ward.loop_ticks) < 0:
+                seen = self._look(ward.address.incarnation, ward.pid)
+                ward.cpu_ticks, ward.loop_ticks = seen.cpu_ticks, seen.loop_ticks
 
     def _judge(self, ward: _Ward, now: float) -> None:
         seen = self._look(ward.address.incarnation, ward.pid)

@@ -8,6 +8,7 @@ Invariants
 * Without faults, frames between one pair of processes arrive once and in order, at the
   instant at which they were sent.
 * A fault decides from (source, target, frames) alone, so a seed replays a run.
+* Between two parts of a parted network frames wait, as TCP has it, and come when it heals.
 * A closed transport receives nothing more; what is sent to it vanishes, as on a wire.
 * While a transport is held, nothing is read from it and nothing leaves; after that both go on,
   in order. From one that was cut nothing leaves any more, nor reaches it; nothing raises.
@@ -17,7 +18,7 @@ Source: the idea of a routable fake network is from ``trio.testing``'s FakeNet.
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
@@ -42,6 +43,8 @@ class MemoryNetwork:
         self._members: dict[str, MemoryTransport] = {}
         self._early: dict[str, list[Message]] = {}  # for those who have yet to join
         self._left: set[str] = set()
+        self._far: frozenset[int] = frozenset()
+        self._between: list[tuple[int, str, list[bytes]]] = []
 
     def join(self, incarnation: int) -> "MemoryTransport":
         """Open the inbox of a process."""
@@ -66,11 +69,29 @@ class MemoryNetwork:
         """Deliver as the fault says."""
         solid = [bytes(frame) for frame in frames]
         target = int(endpoint.removeprefix("memory:"))
+        if self.apart(source, target):
+            self._between.append((source, endpoint, solid))
+            return
         for delay_s in self.fault(source, target, solid):
             if delay_s == 0:
                 self._deliver(endpoint, (source, solid))
             else:
                 self._nursery.start_soon(self._deliver_later, delay_s, endpoint, (source, solid))
+
+    def part(self, far: Iterable[int]) -> None:
+        """Nothing passes between these processes and the others until `heal`. Nothing is lost."""
+        self._far = frozenset(far)
+
+    def heal(self) -> None:
+        """All that waited passes, in order."""
+        self._far = frozenset()
+        between, self._between = self._between, []
+        for source, endpoint, frames in between:
+            self.carry(source, endpoint, frames)
+
+    def apart(self, one: int, other: int) -> bool:
+        """Whether the two cannot reach each other."""
+        return (one in self._far) != (other in self._far)
 
     async def _deliver_later(self, delay_s: float, endpoint: str, message: Message) -> None:
         await trio.sleep(delay_s)

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
+from functools import partial
 from typing import Final, NoReturn
 
 import trio
@@ -130,6 +131,13 @@ class MemoryHost:
             while self._exits:
                 self._on_exit(self._exits.popleft())
 
+    def hold(self) -> None:
+        """The controller's process neither hears nor is heard, until `release`."""
+        self._transport.hold()
+
+    def release(self) -> None:
+        self._transport.release()
+
     def endpoint(self, incarnation: int) -> str:
         return f"memory:{incarnation}"
 
@@ -142,7 +150,7 @@ class MemoryHost:
             self._exchange_of(address, transport),
             transport,
             find=self.classes.find,
-            look=self.look,
+            look=partial(self._look_from, address.incarnation),
             output=self._output,
             on_gone=self._gone,
         )
@@ -159,6 +167,12 @@ class MemoryHost:
         self._news.set()
 
     def look(self, incarnation: int, pid: int) -> Evidence:
+        return self._look_from(CONTROLLER_INCARNATION, incarnation, pid)
+
+    def _look_from(self, observer: int, incarnation: int, pid: int) -> Evidence:
+        """What one process can learn of another: nothing, if they are on two hosts."""
+        if self.network.apart(observer, incarnation):
+            return Evidence()
         body = self.bodies.get(incarnation)
         return body.seen() if body is not None else self._left.get(incarnation, Evidence())
 

@@ -9,7 +9,7 @@ Invariants
 * A silence is told once, when it begins; the beat that ends it is told once.
 * A beat of another incarnation than the guarded one is no beat; a stale `guard` or
   `unguard` changes nothing.
-* `Watch.beat` takes O(1), `Watch.check` and `Watch.next_at` O(n).
+* `Watch.beat` takes O(1), `Watch.check`, `Watch.quiet` and `Watch.next_at` O(n).
 * A new period keeps the silences that were told, and forgives the others until now.
 """
 
@@ -90,6 +90,15 @@ class Watch:
                 ward.silent = True
                 fallen.append(Silence(name, ward.incarnation, ward.detector.last_heard))
         return fallen
+
+    def quiet(self, now: float) -> list[str]:
+        """Those who were not heard for two periods, but are not told as silent."""
+        since = now - 2 * self._period_s
+        return [
+            name
+            for name, ward in self._wards.items()
+            if ward.detector.last_heard <= since and not ward.silent
+        ]
 
     def next_at(self, now: float) -> float:
         """When to check again, at most one period from ``now``."""

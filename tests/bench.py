@@ -32,6 +32,7 @@ import zmq
 
 from tests import (
     bench_calls,
+    bench_death,
     bench_local,
     bench_payload,
     bench_restart,
@@ -45,6 +46,7 @@ from tests.bench_table import Line, Mark, table
 ROWS: Sequence[type[Row]] = [
     *bench_spawn.ROWS,
     *bench_restart.ROWS,
+    *bench_death.ROWS,
     *bench_calls.ROWS,
     *bench_stream.ROWS,
     *bench_shell.ROWS,

@@ -96,6 +96,9 @@ class Mortal(Actor):
     async def bear(self, name: str) -> ActorRef[Mortal]:
         return await self.spawn(Mortal, name=name, restart="permanent")
 
+    async def bear_plainly(self, name: str) -> ActorRef[Mortal]:
+        return await self.spawn(Mortal, name=name)
+
     async def bear_here(self, name: str) -> ActorRef[Mortal]:
         return await self.spawn(Mortal, name=name, local=True)
 

@@ -105,6 +105,17 @@ def test_next_at_is_the_first_moment_at_which_somebody_may_fall_silent() -> None
     assert watch.next_at(4.5) == 4.7
 
 
+def test_those_who_miss_two_beats_are_quiet_until_they_are_silent() -> None:
+    watch = Watch(1.0)
+    watch.guard("a", 2, 0.0)
+    watch.guard("b", 2, 0.5)
+    assert [watch.quiet(now) for now in (1.9, 2.0, 2.5)] == [[], ["a"], ["a", "b"]]
+    beats(watch, "a", 2, 3.0)
+    assert watch.quiet(3.0) == ["b"]
+    watch.check(5.0, 0.0)
+    assert watch.quiet(5.0) == ["a"]
+
+
 def test_a_ward_may_have_another_detector() -> None:
     watch = Watch(1.0)
     watch.guard("a", 2, 0.0, detector=PhiDetector)
