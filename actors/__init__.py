@@ -50,6 +50,7 @@ from runtime.errors import (
     MailboxFullError,
     RemoteError,
     SpawnError,
+    StateError,
     UnreachableError,
     WireError,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "Recovered",
     "RemoteError",
     "SpawnError",
+    "StateError",
     "Supervisor",
     "Suspected",
     "System",

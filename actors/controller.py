@@ -74,7 +74,7 @@ class Controller(Registrar, Actor):
             return Answer(refusal=refusal)
         if holder is None:
             return await self._start(nodes.roll.reserve(name, spec, args))
-        return await self._start(nodes.roll.renew(holder, spec))
+        return await self._start(nodes.roll.renew(holder, spec, args))
 
     def _no_parent(self, name: str) -> Refusal | None:
         if name not in self.nodes.places:
@@ -231,12 +231,15 @@ class Controller(Registrar, Actor):
     async def rows(self) -> list[Row]:
         return [self.nodes.roll.row(name) for name in self.nodes.places.subtree(CONTROLLER)[1:]]
 
-    async def _stop_everything(self) -> None:
-        """Every child has been stopped."""
-        await self._stopping.stop_under(CONTROLLER)
+    async def _stop_everything(self, last: str = "") -> None:
+        """Every child has been stopped, but for that one."""
+        await self._stopping.stop_under(CONTROLLER, last)
 
 
 def _same(holder: Record, spec: Spec, args: bytes) -> bool:
     """Whether a spawn asks for the child that is there already."""
     was = holder.spec
-    return (was.entry, was.local, holder.args) == (spec.entry, spec.local, args)
+    # Refs in the arguments of a resumed one name the dead: it comes back with new ones.
+    return (was.entry, was.local) == (spec.entry, spec.local) and (
+        holder.resumed or holder.args == args
+    )

@@ -63,6 +63,7 @@ class Nodes:
         self._exchange = exchange
         self._host = host
         self._tasks = tasks
+        exchange.linked = self._linked
         control = exchange.control
         control[wire.Hello] = self._hello
         control[wire.Started] = self._started
@@ -239,6 +240,11 @@ class Nodes:
         record = self.roll.at(unwatch.endpoint)
         if record is not None:
             record.watchers.pop(peer, None)
+
+    def _linked(self, peer: Peer) -> None:
+        """This process has turned to another one, by a ref that may be older than the system."""
+        if self.roll.at(peer.endpoint) is None:
+            self._exchange.down(peer.endpoint, ExitReason(kind="unknown"))
 
     def _judged(self, verdict: wire.Verdict) -> None:
         record = self.roll.present(verdict.endpoint)

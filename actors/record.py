@@ -55,6 +55,7 @@ class Record:
         "planned",
         "reason",
         "restarts",
+        "resumed",
         "said",
         "sentence",
         "sequence",
@@ -93,6 +94,7 @@ class Record:
         self.verdict = "ok"
         self.kept = b""  # its last snapshot, or that of the life before
         self.before = 0  # the incarnation before, whether that came up or not
+        self.resumed = False  # it lived under another controller
         self.last_life = 0  # the last one before that came up
         self.earlier: Record | None = None  # the life before, for its certificate
         self.restarts = 0

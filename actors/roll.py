@@ -44,6 +44,15 @@ class Roll:
 
     # -- names
 
+    @property
+    def last(self) -> int:
+        """The last incarnation that was given out."""
+        return self._incarnation
+
+    def go_on_from(self, incarnation: int) -> None:
+        """Give out none up to this one."""
+        self._incarnation = max(self._incarnation, incarnation)
+
     def next_name(self, stem: str) -> str:
         """A name that nobody holds, made of ``stem``."""
         while True:
@@ -58,9 +67,23 @@ class Roll:
         record.sequence = self.places.add(name, spec.parent, record.incarnation).number
         return record
 
-    def renew(self, before: Record, spec: Spec | None = None) -> Record:
+    def seat(self, name: str, spec: Spec, args: bytes, incarnation: int) -> Record:
+        """Give the name back to one that lived there under another controller, and ended."""
+        endpoint = "" if spec.local else self._endpoint_of(incarnation)
+        record = Record(Address(self._controller.system, name, incarnation, endpoint), spec, args)
+        record.resumed = record.started = True
+        for event in (record.settled, record.gone, record.ended):
+            event.set()
+        self.records[name] = self._by_incarnation[incarnation] = record
+        self.places.add(name, spec.parent, incarnation)
+        self.places.died(name, incarnation)
+        return record
+
+    def renew(self, before: Record, spec: Spec | None = None, args: bytes | None = None) -> Record:
         """Give the place to the next incarnation. It lives when `Places.revived` says so."""
-        record = self._enter(before.name, spec or before.spec, before.args)
+        record = self._enter(
+            before.name, spec or before.spec, before.args if args is None else args
+        )
         record.inherit(before)
         record.sequence = self.places.number
         return record

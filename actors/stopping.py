@@ -61,10 +61,11 @@ class Stopping:
         for each in self._nodes.places.subtree(record.name):
             self._nodes.records[each].planned = True
 
-    async def stop_under(self, name: str) -> None:
-        """All that hang under it, if it has a place, are ended and forgotten."""
+    async def stop_under(self, name: str, but: str = "") -> None:
+        """All that hang under it, if it has a place, are ended and forgotten; ``but`` one."""
         if name in self._nodes.places:
-            await self._stop_all(self._nodes.places.children(name))
+            children = self._nodes.places.children(name)
+            await self._stop_all([each for each in children if each != but])
 
     async def stop_unnamed_under(self, name: str) -> None:
         """The same for those who were given no name: they belong to one incarnation of it."""

@@ -18,21 +18,31 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import trio
 
+from actors.archiving import Archiving
 from actors.child_spec import check
 from actors.controller import Controller
 from actors.facade import Facade
 from actors.nodes import Nodes
 from actors.record import Happened
 from actors.regrowth import Regrowth
+from actors.resuming import Resuming
+from actors.state_file import Claim, StatePath, claim_state
 from actors.stopping import Stopping
 from runtime import context
+from runtime.address import ARCHIVE
 from runtime.behaviour import Strategy, handlers_of
 from runtime.cell import Cell
 from runtime.exchange import Exchange
@@ -42,6 +52,7 @@ from runtime.process_host import open_process_host
 
 S = TypeVar("S", bound="System")
 OpenHost = Callable[[], AbstractAsyncContextManager[Host]]
+ClaimState = Callable[[], AbstractContextManager[Claim | None]]
 END_S = 4.0
 """What is not stopped by then is killed, so that the whole takes no more than 5 s."""
 
@@ -75,6 +86,8 @@ def open_system(
     output: Callable[[str, str], None] | None = None,
     strategy: Strategy = "one_for_one",
     intensity: tuple[int, float] = (5, 10.0),
+    state: StatePath | None = None,
+    resume: bool = False,
 ) -> Opening[System]:
     """``async with open_system() as system:`` runs a system for the length of the block.
 
@@ -85,13 +98,36 @@ def open_system(
         strategy, intensity: how the controller supervises its own children (those that the program
             spawns; each actor has its own, see `ChildOptions`); over its budget of
             (restarts, seconds) it gives a child up, and says so.
+        state: a file in which the tree is kept, so that it can come back after this process,
+            however that ended: child specs, arguments and snapshots of those that live again
+            after a kill (permanent, transient) and have a name. It is a quarter of a second
+            behind. A file that holds a tree is never overwritten.
+        resume: the tree of that file is up when the block begins, with its names, places and
+            state; refs from before raise `ActorDeadError`, following refs go on. Who does not
+            come back is given up, and that is logged.
 
     Raises:
-        ValueError: a strategy or an intensity that makes no sense.
+        ValueError: a strategy or an intensity that makes no sense, or nothing to resume from.
+        StateError: on entry: the file is torn, foreign, in use, or not to be written; or it
+            holds a tree, and this is no resumption, or there is none to resume.
     """
     check({"strategy": strategy, "intensity": intensity})
     opening = partial(open_process_host, output or _to_stderr)
-    return Opening(opening, System, signals, strategy, intensity)
+    claim = claiming(state, resume)
+    return Opening(opening, System, signals, strategy, intensity, claim=claim)
+
+
+def claiming(state: StatePath | None, resume: bool) -> ClaimState:
+    """How an opening gets its state file.
+
+    Raises:
+        ValueError: to resume, it takes one.
+    """
+    if state is not None:
+        return partial(claim_state, state, resume)
+    if resume:
+        raise ValueError("resume=True takes a state to resume from: state=PATH")
+    return nullcontext
 
 
 def _to_stderr(name: str, line: str) -> None:
@@ -109,7 +145,9 @@ class Opening(Generic[S]):
         strategy: Strategy = "one_for_one",
         intensity: tuple[int, float] = (5, 10.0),
         chance: Callable[[], float] = random.random,
+        claim: ClaimState = nullcontext,
     ) -> None:
+        self._claim = claim
         self._open_host = open_host
         self._make = make
         self._signals = signals
@@ -186,7 +224,7 @@ class Opening(Generic[S]):
             with self._runtime:
                 async with (
                     _open_runtime(
-                        self._open_host, self._make, self._regrow, self._end
+                        self._open_host, self._make, self._regrow, self._end, self._claim
                     ) as self._system,
                     trio.open_nursery() as nursery,
                 ):
@@ -226,29 +264,38 @@ async def _open_runtime(
     make: Callable[[Controller, Cell, Host], S],
     regrow: Callable[[Nodes, Stopping], Regrowth],
     end: trio.CancelScope,
+    claim: ClaimState,
 ) -> AsyncIterator[S]:
-    """The host, the exchange and the controller, in this order."""
-    async with open_host() as host, trio.open_nursery() as nursery:
-        exchange = host.exchange()
-        nodes = Nodes(exchange, host, nursery)
-        stopping = Stopping(nodes, exchange, nursery)
-        controller = Controller(nodes, stopping, regrow(nodes, stopping))
-        LocalCells(exchange)
-        cell = Cell(exchange, exchange.address, handlers_of(Controller))
-        await nursery.start(exchange.run)
-        async with host.open(nodes.hear_exit):
-            up = trio.Event()
-            nursery.start_soon(cell.run, controller, up.set)
-            nursery.start_soon(nodes.guardians.guard.run)
-            nursery.start_soon(host.run)
-            await up.wait()
-            context.root.set(cell)
-            try:
-                yield make(controller, cell, host)
-            finally:
-                context.root.set(None)
-                end.deadline = trio.current_time() + END_S
-                if not nursery.cancel_scope.cancel_called:  # else nobody hears of deaths
-                    with end:
-                        await controller._stop_everything()
-        nursery.cancel_scope.cancel()
+    """The state file, the host, the exchange and the controller, in this order."""
+    with claim() as claimed:
+        async with open_host() as host, trio.open_nursery() as nursery:
+            exchange = host.exchange(claimed.system if claimed is not None else "")
+            nodes = Nodes(exchange, host, nursery)
+            stopping = Stopping(nodes, exchange, nursery)
+            regrowth = regrow(nodes, stopping)
+            controller = Controller(nodes, stopping, regrowth)
+            LocalCells(exchange)
+            cell = Cell(exchange, exchange.address, handlers_of(Controller))
+            await nursery.start(exchange.run)
+            async with host.open(nodes.hear_exit):
+                up = trio.Event()
+                nursery.start_soon(cell.run, controller, up.set)
+                nursery.start_soon(nodes.guardians.guard.run)
+                nursery.start_soon(host.run)
+                await up.wait()
+                archiving = None
+                if claimed is not None:
+                    archiving = Archiving(claimed, controller, cell)
+                    await archiving.begin(nursery, Resuming(nodes, regrowth))
+                context.root.set(cell)
+                try:
+                    yield make(controller, cell, host)
+                finally:
+                    context.root.set(None)
+                    end.deadline = trio.current_time() + END_S
+                    if not nursery.cancel_scope.cancel_called:  # else nobody hears of deaths
+                        with end:
+                            if archiving is not None:
+                                await archiving.end(partial(controller._stop_everything, ARCHIVE))
+                            await controller._stop_everything()
+            nursery.cancel_scope.cancel()

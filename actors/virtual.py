@@ -21,7 +21,8 @@ from types import TracebackType
 
 from actors.child_spec import check
 from actors.controller import Controller
-from actors.system import Opening, System
+from actors.state_file import StatePath
+from actors.system import ClaimState, Opening, System, claiming
 from runtime.address import Address
 from runtime.behaviour import Strategy
 from runtime.cell import Cell
@@ -108,6 +109,7 @@ class _VirtualOpening(Opening[VirtualSystem]):
         output: Callable[[str, str], None],
         strategy: Strategy,
         intensity: tuple[int, float],
+        claim: ClaimState,
     ) -> None:
         super().__init__(
             partial(open_memory_host, fault, output),
@@ -116,6 +118,7 @@ class _VirtualOpening(Opening[VirtualSystem]):
             strategy,
             intensity,
             Random(seed).random,
+            claim,
         )
         self._seed = seed
         self._held = ExitStack()
@@ -144,6 +147,8 @@ def open_virtual_system(
     output: Callable[[str, str], None] = lambda name, line: None,
     strategy: Strategy = "one_for_one",
     intensity: tuple[int, float] = (5, 10.0),
+    state: StatePath | None = None,
+    resume: bool = False,
 ) -> Opening[VirtualSystem]:
     """``async with open_virtual_system() as system:`` runs one for the length of the block.
 
@@ -152,10 +157,11 @@ def open_virtual_system(
             the pauses between restarts are.
         fault: what becomes of messages; see `runtime.memory`.
         output: called with (name, line) for what nodes print: the tracebacks of crashes.
-        strategy, intensity: see `open_system`.
+        strategy, intensity, state, resume: see `open_system`. The file is a real one, and this
+            process waits for the disk.
 
     Raises:
-        ValueError: a strategy or an intensity that makes no sense.
+        ValueError: as `open_system` does.
     """
     check({"strategy": strategy, "intensity": intensity})
-    return _VirtualOpening(seed, fault, output, strategy, intensity)
+    return _VirtualOpening(seed, fault, output, strategy, intensity, claiming(state, resume))

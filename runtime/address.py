@@ -18,6 +18,8 @@ from typing import Final
 import msgspec
 
 CONTROLLER: Final = "controller"
+ARCHIVE: Final = "_archive"
+"""Who keeps the state of a system, where one does."""
 CONTROLLER_INCARNATION: Final = 1
 FOLLOW: Final = 0
 

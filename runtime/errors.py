@@ -60,3 +60,7 @@ class SpawnError(ActorError):
 
 class WireError(ActorError):
     """Bytes that are no envelope, or an argument that does not fit its handler."""
+
+
+class StateError(ActorError):
+    """A state file cannot be used; the message names it and says why. It was left as it was."""

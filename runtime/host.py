@@ -62,8 +62,11 @@ class Body(Protocol):
 class Host(Protocol):
     """Where the nodes of one system live."""
 
-    def exchange(self) -> Exchange:
-        """The messages of a new system's controller. To be made before anything is started."""
+    def exchange(self, system: str = "") -> Exchange:
+        """The messages of a system's controller. To be made before anything is started.
+
+        ``system``: its id, if it has had one before.
+        """
 
     def open(self, on_exit: Callable[[Exited], None]) -> AbstractAsyncContextManager[None]:
         """Nodes can be started in the block; after it there are none.

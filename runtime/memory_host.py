@@ -81,8 +81,10 @@ class MemoryHost:
         self._exits: deque[Exited] = deque()
         self._news = trio.Event()
 
-    def exchange(self) -> Exchange:
-        address = Address(SYSTEM, CONTROLLER, CONTROLLER_INCARNATION, self._transport.endpoint)
+    def exchange(self, system: str = "") -> Exchange:
+        address = Address(
+            system or SYSTEM, CONTROLLER, CONTROLLER_INCARNATION, self._transport.endpoint
+        )
         return self._exchange_of(address, self._transport)
 
     def _exchange_of(self, address: Address, transport: MemoryTransport) -> Exchange:

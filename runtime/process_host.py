@@ -108,8 +108,8 @@ class ProcessHost:
         self.killings = OomWatch()
         self._boot = b""  # the same for every node
 
-    def exchange(self) -> Exchange:
-        system = secrets.token_hex(8)
+    def exchange(self, system: str = "") -> Exchange:
+        system = system or secrets.token_hex(8)
         address = Address(system, CONTROLLER, CONTROLLER_INCARNATION, self._transport.endpoint)
         boot = Boot(system, address, boot_id())
         self._boot = msgspec.msgpack.encode(boot)

@@ -19,6 +19,7 @@ from runtime.errors import (
     MailboxFullError,
     RemoteError,
     SpawnError,
+    StateError,
     UnreachableError,
     WireError,
 )
@@ -41,6 +42,7 @@ def test_these_are_the_exports() -> None:
         "Recovered",
         "RemoteError",
         "SpawnError",
+        "StateError",
         "Supervisor",
         "Suspected",
         "System",
@@ -62,6 +64,7 @@ ERRORS = {
     MailboxFullError: DeliveryError,
     RemoteError: ActorError,
     SpawnError: ActorError,
+    StateError: ActorError,
     WireError: ActorError,
 }
 
