@@ -28,7 +28,7 @@ from typing import (
 )  # fmt: skip
 
 from actors.intensity import Intensity
-from runtime.address import check_name
+from runtime.address import ARCHIVE, CONTROLLER, check_name
 from runtime.behaviour import Behaviour, Restart, Strategy
 from runtime.errors import SpawnError
 from runtime.registrar import Spec
@@ -110,6 +110,8 @@ def check(options: Mapping[str, Any]) -> None:
         check_name(name)
         if "/" in name:
             raise ValueError(f"the name of a child has no slash: {name!r}")
+        if name in (CONTROLLER, ARCHIVE):
+            raise ValueError(f"the name {name} is the system's own")
     for key, choices in (("restart", Restart), ("strategy", Strategy)):
         if key in options and options[key] not in get_args(choices):
             raise ValueError(

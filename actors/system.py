@@ -164,6 +164,7 @@ class Opening(Generic[S]):
         self._nursery: trio.Nursery
         self._failure: BaseException | None = None
         self._scope = trio.CancelScope()
+        self._opening = trio.CancelScope()
         self._end = trio.CancelScope(shield=True)
         self._runtime = trio.CancelScope(shield=True)
         self._manager = trio.open_nursery()
@@ -173,7 +174,7 @@ class Opening(Generic[S]):
         try:
             await self._ready.wait()
         except BaseException:
-            self._runtime.cancel()
+            await self._give_up()
             await self._close(nursery)
             raise
         if self._system is None:
@@ -183,6 +184,18 @@ class Opening(Generic[S]):
         self._nursery = nursery
         self._scope.__enter__()
         return self._system
+
+    async def _give_up(self) -> None:
+        """Nobody waits for the system. What is being resumed ends while deaths are heard."""
+        with trio.CancelScope(shield=True):
+            self._opening.cancel()
+            self._leaving.set()
+            if self._claim is not nullcontext:
+                with trio.move_on_after(END_S):
+                    await self._ready.wait()
+            if self._system is None:
+                self._runtime.cancel()
+            await self._left.wait()
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(
@@ -224,7 +237,12 @@ class Opening(Generic[S]):
             with self._runtime:
                 async with (
                     _open_runtime(
-                        self._open_host, self._make, self._regrow, self._end, self._claim
+                        self._open_host,
+                        self._make,
+                        self._regrow,
+                        self._opening,
+                        self._end,
+                        self._claim,
                     ) as self._system,
                     trio.open_nursery() as nursery,
                 ):
@@ -263,6 +281,7 @@ async def _open_runtime(
     open_host: OpenHost,
     make: Callable[[Controller, Cell, Host], S],
     regrow: Callable[[Nodes, Stopping], Regrowth],
+    opening: trio.CancelScope,
     end: trio.CancelScope,
     claim: ClaimState,
 ) -> AsyncIterator[S]:
@@ -286,7 +305,8 @@ async def _open_runtime(
                 archiving = None
                 if claimed is not None:
                     archiving = Archiving(claimed, controller, cell)
-                    await archiving.begin(nursery, Resuming(nodes, regrowth))
+                    with opening:
+                        await archiving.begin(nursery, Resuming(nodes, regrowth))
                 context.root.set(cell)
                 try:
                     yield make(controller, cell, host)

@@ -144,7 +144,8 @@ class Forest:
             if patience.cancelled_caught:
                 raise SpawnError(f"node {id} did not start within {self._start_s} s")
         behaviour = find_class(actor) if actor else ComputeNode
-        restart = self._options.restart or "temporary"
+        kept = self._options.state is not None
+        restart = self._options.restart or ("permanent" if kept else "temporary")
         return await self.start(str(id), behaviour, arguments, restart, above)
 
     @property

@@ -33,6 +33,9 @@ class Options(msgspec.Struct, frozen=True):
     """The class of `regrow run`, "module:Class"; empty: the shell's own tree of numbers."""
     arguments: tuple[str, ...] = ()
     shell: bool = True
+    state: str | None = None
+    """The file in which the tree is kept, if it is."""
+    resume: bool = False
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
@@ -49,8 +52,11 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
             parser.error("--script is for the shell: not with --no-shell")
         implied = "tree"
     else:
-        given = _parser().parse_args(words)
+        parser = _parser()
+        given = parser.parse_args(words)
         implied = DIALECTS[given.dialect].topology or "tree"
+    if given.resume and given.state is None:
+        parser.error("--resume takes a state to resume from: --state PATH")
     return Options(
         dialect=given.dialect,
         topology=given.topology or implied,
@@ -65,6 +71,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         root=given.root,
         arguments=tuple(given.arguments),
         shell=not given.no_shell,
+        state=given.state,
+        resume=given.resume,
     )
 
 
@@ -142,7 +150,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--restart",
         choices=get_args(Restart),
         help="whether created nodes live again after an end: always, unless it was in order, never"
-        " (default: temporary; the root of regrow run: transient)",
+        " (default: temporary, with --state permanent; the root of regrow run: transient)",
     )
     add(
         "--strategy",
@@ -155,6 +163,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="N/SECONDS",
         help="give up after more than N restarts in SECONDS (default: 5/10, or what a class says)",
     )
+    add(
+        "--state",
+        metavar="PATH",
+        help="keep the tree in this file, so that it can come back after this process",
+    )
+    add("--resume", action="store_true", help="bring back the tree that --state PATH holds")
 
 
 def _entry(text: str) -> str:

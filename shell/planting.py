@@ -4,6 +4,7 @@ Invariants
 ----------
 * The root of a user's tree is a child of the controller, named by its class in lower case. It is
   up when the block begins.
+* A root that was resumed is not started again; one that was not in the file is.
 * It is transient unless ``--restart`` says otherwise: it lives again after what it did not mean,
   and when it has finished it is finished.
 """
@@ -40,21 +41,43 @@ async def open_forest(options: Options) -> AsyncIterator[Forest]:
 
     Raises:
         SpawnError: the root did not come up.
+        StateError: the state file cannot be used.
     """
     output = _keep_quiet if options.quiet_nodes else None
     # The shell's own process hears the signals, and ends the block.
-    async with open_system(signals=False, output=output, **supervision(options)) as system:
+    async with open_system(
+        signals=False,
+        output=output,
+        state=options.state,
+        resume=options.resume,
+        **supervision(options),
+    ) as system:
         if not options.root:
             yield Forest(system, options, by_number)
             return
         forest = Forest(system, options, by_name)
-        await forest.start(
-            root_name(options),
-            find_class(options.root),
-            options.arguments,
-            restart_of(options),
-        )
+        if not _came_back(system, root_name(options)):
+            await forest.start(
+                root_name(options),
+                find_class(options.root),
+                options.arguments,
+                restart_of(options),
+            )
         yield forest
+
+
+def _came_back(system: System, name: str) -> bool:
+    """Whether the root is up already, for its tree was resumed.
+
+    Raises:
+        SpawnError: it should be, and is not.
+    """
+    record = system.nodes.records.get(name)
+    if record is None:
+        return False
+    if record.gone.is_set() or not record.started:
+        raise SpawnError(f"{name} did not come back: {record.failure or record.known_reason}")
+    return True
 
 
 def root_name(options: Options) -> str:
