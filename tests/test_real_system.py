@@ -347,7 +347,7 @@ async def vanish(ref: ActorRef[Counter]) -> None:
     ("end", "expected"),
     [
         (stop, ExitReason(kind="shutdown")),
-        (terminate, ExitReason(kind="shutdown")),
+        (terminate, ExitReason(kind="shutdown", signal=15, message="SIGTERM from outside")),
         (leave, ExitReason(kind="normal")),
         (quit_well, ExitReason(kind="normal")),
         (quit_badly, ExitReason(kind="crashed", error="SystemExit", message="3")),
