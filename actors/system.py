@@ -25,6 +25,7 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
+from actors.audits import Audits
 from actors.child_spec import check
 from actors.controller import Controller
 from actors.facade import Facade
@@ -232,7 +233,8 @@ async def _open_runtime(
         exchange = host.exchange()
         nodes = Nodes(exchange, host, nursery)
         stopping = Stopping(nodes, exchange, nursery)
-        controller = Controller(nodes, stopping, regrow(nodes, stopping))
+        audits = Audits(nodes, exchange)
+        controller = Controller(nodes, stopping, regrow(nodes, stopping), audits)
         LocalCells(exchange)
         cell = Cell(exchange, exchange.address, handlers_of(Controller))
         await nursery.start(exchange.run)
