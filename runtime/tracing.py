@@ -41,7 +41,10 @@ class Passed(msgspec.Struct, frozen=True):
 
 
 class Trace(msgspec.Struct, frozen=True):
-    """What became of a traced ask. ``error``: what an ask would have raised."""
+    """What became of a traced ask. It cannot travel.
+
+    ``error``: what an ask would have raised.
+    """
 
     stations: tuple[Passed, ...]
     result: Any = None

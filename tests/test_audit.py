@@ -203,7 +203,7 @@ async def test_a_message_that_got_lost_is_told_by_its_pair(autojump_clock: MockC
         assert terms(audit) == {"sent": 7, "handled": 4, "in_flight": 3}
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 async def test_random_conversations_balance_at_every_quiet_instant(
     seed: int, autojump_clock: MockClock
 ) -> None:
@@ -231,8 +231,8 @@ async def test_random_conversations_balance_at_every_quiet_instant(
         async def talk() -> None:
             one, other = rng.sample(refs, 2)
             with trio.CancelScope() as scope, suppress(ActorError):
-                if rng.random() < 0.4:
-                    scope.deadline = trio.current_time() + rng.random()
+                # Two that ask each other would wait for good.
+                scope.deadline = trio.current_time() + rng.choice((rng.random(), 10.0))
                 if rng.random() < 0.5:
                     await one.ask(
                         Peer.asks, other, rng.choice((0.0, rng.random())), rng.random() < 0.2
@@ -269,7 +269,7 @@ async def test_random_conversations_balance_at_every_quiet_instant(
             assert audit.balances, audit
             assert audit.sent >= sent_before
             sent_before = audit.sent
-            await trio.sleep(60)
+            await trio.sleep(20)
             audit = await system.audit()
             assert audit.balances, audit
             assert not audit.in_flight, audit
