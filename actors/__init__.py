@@ -43,6 +43,7 @@ from actors.down import Down, Monitor, Recovered, Suspected
 from actors.ref import ActorRef
 from actors.supervisor import Supervisor
 from actors.system import System, open_system
+from runtime.accounts import Audit, DeadLetter
 from runtime.errors import (
     ActorDeadError,
     ActorError,
@@ -55,14 +56,17 @@ from runtime.errors import (
     WireError,
 )
 from runtime.exits import ExitReason
+from runtime.tracing import Trace
 
 __all__ = [
     "Actor",
     "ActorDeadError",
     "ActorError",
     "ActorRef",
+    "Audit",
     "ChildOptions",
     "ChildSpec",
+    "DeadLetter",
     "DeliveryError",
     "Down",
     "ExitReason",
@@ -75,6 +79,7 @@ __all__ = [
     "Supervisor",
     "Suspected",
     "System",
+    "Trace",
     "UnreachableError",
     "WireError",
     "child",

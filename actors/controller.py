@@ -13,16 +13,20 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from signal import SIGKILL
 
 import trio
 
 from actors.actor import Actor, reentrant
+from actors.audits import Audits
 from actors.ladder import POLITE_S, tell_local
 from actors.nodes import Nodes
 from actors.record import Record
 from actors.regrowth import Regrowth
 from actors.stopping import Stopping
+from runtime.accounts import Audit, DeadLetter
 from runtime.address import CONTROLLER, Address
 from runtime.exits import ExitReason
 from runtime.registrar import Answer, Refusal, Registrar, Row, Spec
@@ -33,8 +37,11 @@ _KILL = "a kill, as by ActorRef.kill"
 class Controller(Registrar, Actor):
     """The root supervisor."""
 
-    def __init__(self, nodes: Nodes, stopping: Stopping, regrowth: Regrowth) -> None:
+    def __init__(
+        self, nodes: Nodes, stopping: Stopping, regrowth: Regrowth, audits: Audits
+    ) -> None:
         self.nodes = nodes
+        self._audits = audits
         self._stopping = stopping
         self._regrowth = regrowth
         nodes.on_end = self._ended
@@ -230,6 +237,20 @@ class Controller(Registrar, Actor):
     @reentrant
     async def rows(self) -> list[Row]:
         return [self.nodes.roll.row(name) for name in self.nodes.places.subtree(CONTROLLER)[1:]]
+
+    @reentrant
+    async def audit(self) -> Audit:
+        return await self._audits.audit()
+
+    @reentrant
+    async def dead_letters(self) -> list[DeadLetter]:
+        return await self._audits.dead_letters()
+
+    @reentrant
+    async def watch_dead_letters(self) -> AsyncIterator[DeadLetter | None]:
+        async with aclosing(self._audits.watch_dead_letters()) as letters:
+            async for letter in letters:
+                yield letter
 
     async def _stop_everything(self, last: str = "") -> None:
         """Every child has been stopped, but for that one."""

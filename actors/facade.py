@@ -5,22 +5,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack, overload
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    ParamSpec,
+    TypeVar,
+    TypeVarTuple,
+    Unpack,
+    cast,
+    overload,
+)
 
 from actors import requests
 from actors.child_spec import ChildOptions
 from actors.ref import ActorRef, ref_to
+from runtime.accounts import Audit, DeadLetter
 from runtime.address import CONTROLLER, Address
 from runtime.exits import ExitReason
 from runtime.registrar import Row
 from runtime.service import Service
+from runtime.signature import signature_of
+from runtime.tracing import Trace, trace
 
 if TYPE_CHECKING:
     from actors.actor import Actor
 
 Ts = TypeVarTuple("Ts")
 A = TypeVar("A", bound="Actor")
+P = ParamSpec("P")
 
 
 class Facade:
@@ -97,3 +112,41 @@ class Facade:
             LookupError: nobody ever had that name, or it was stopped or removed.
         """
         return await requests.why(self.cell, name)
+
+    async def audit(self) -> Audit:
+        """The accounts of all senders, added up, within a second; see `Audit`."""
+        return await requests.audit(self.cell)
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """The last 1,000 dead letters of the whole tree, oldest first; those alike share one."""
+        return await requests.dead_letters(self.cell)
+
+    @asynccontextmanager
+    async def watch_dead_letters(self) -> AsyncIterator[AsyncIterator[DeadLetter]]:
+        """``async with system.watch_dead_letters() as letters``: those that come meanwhile.
+
+        Each comes within 100 ms. When more come at a time than can be told of, a letter without
+        a target says how many messages that were.
+        """
+        async with requests.watch_dead_letters(self.cell) as letters:
+            await anext(letters)
+            yield cast("AsyncIterator[DeadLetter]", letters)
+
+    async def trace(
+        self,
+        ref: ActorRef[A],
+        handler: Callable[Concatenate[A, P], Coroutine[Any, Any, Any]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Trace:
+        """Ask, and tell which stations the ask has passed, and when; see `runtime.tracing`.
+
+        What the handler raised, and the end of its actor meanwhile, stand in the trace's ``error``.
+
+        Raises:
+            ActorDeadError, UnreachableError, MailboxFullError: nothing was sent.
+            TypeError, ValueError: an argument cannot travel, or the handler is a stream.
+        """
+        signature = signature_of(handler)
+        return await trace(self.cell, ref, signature, signature.bind(args, kwargs))

@@ -16,6 +16,7 @@ import trio
 
 from actors.child_spec import ChildOptions, check, spec_of
 from runtime import calls
+from runtime.accounts import Audit, DeadLetter
 from runtime.address import Address
 from runtime.behaviour import Behaviour, handlers_of
 from runtime.constructor import constructor_of
@@ -26,6 +27,7 @@ from runtime.registrar import Answer, Registrar, Row, Spec, registrar_of
 from runtime.service import Service
 from runtime.signature import signature_of
 from runtime.snapshot import keeps, state_decoder
+from runtime.stream import Stream
 
 T = TypeVar("T")
 
@@ -181,6 +183,24 @@ async def wait(cell: Service, who: Address) -> ExitReason:
     answer = await _ask(cell, Registrar.wait_for, who)
     reason: ExitReason = answer.reason
     return reason
+
+
+async def audit(cell: Service) -> Audit:
+    """See `actors.System.audit`."""
+    answer: Audit = await _ask(cell, Registrar.audit)
+    return answer
+
+
+async def dead_letters(cell: Service) -> list[DeadLetter]:
+    """See `actors.System.dead_letters`."""
+    answer: list[DeadLetter] = await _ask(cell, Registrar.dead_letters)
+    return answer
+
+
+def watch_dead_letters(cell: Service) -> Stream[DeadLetter | None]:
+    """Its first item is None: from then on it watches."""
+    signature = signature_of(Registrar.watch_dead_letters)
+    return Stream(cell, registrar_of(cell.exchange), signature, ())
 
 
 async def rows(cell: Service) -> list[Row]:

@@ -32,6 +32,7 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from actors.archiving import Archiving
+from actors.audits import Audits
 from actors.child_spec import check
 from actors.controller import Controller
 from actors.facade import Facade
@@ -292,7 +293,7 @@ async def _open_runtime(
             nodes = Nodes(exchange, host, nursery)
             stopping = Stopping(nodes, exchange, nursery)
             regrowth = regrow(nodes, stopping)
-            controller = Controller(nodes, stopping, regrowth)
+            controller = Controller(nodes, stopping, regrowth, Audits(nodes, exchange))
             LocalCells(exchange)
             cell = Cell(exchange, exchange.address, handlers_of(Controller))
             await nursery.start(exchange.run)

@@ -140,7 +140,7 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
             and deadline > trio.current_time()
         ):
             return await handle_here(cell, own, outbound.local, part, _breathe)
-    slot = Slot(outbound)
+    slot = Slot(outbound, signature.name)
     exchange.pending[id] = slot
     if outbound.local is not None:
         deliver_here(outbound.local, part)

@@ -111,6 +111,7 @@ class Cell(Service):
             inbound, part = self.mailbox.popleft()
             why = f"{self.address} has ended: {self.ending}"
             exchange.fail(inbound, part, "dead", why, type_name=self.ending.kind)
+        exchange.report()  # else its senders would take as undelivered what is known
         for inbound in self.inbounds:
             inbound.cell = None
             if inbound.outbound is not None:

@@ -55,7 +55,7 @@ _EMPTY = memoryview(b"")
 _SIZED = frozenset(
     {
         envelope.Tell, envelope.Tells, envelope.Ask, envelope.Reply, envelope.Item,
-        envelope.Welcome, envelope.Run, envelope.Snapshot,
+        envelope.Welcome, envelope.Run, envelope.Snapshot, envelope.Traced,
     }
 )  # fmt: skip
 

@@ -17,6 +17,8 @@ Source: credit-based flow control as in HTTP/2 (RFC 9113, 5.2), counted from *ha
 
 import enum
 
+from runtime.accounts import Totals
+
 WINDOW_MESSAGES = 1024
 WINDOW_BYTES = 4 * 1024 * 1024
 FIRST_MESSAGES = 64
@@ -54,6 +56,12 @@ class Window:
     def in_flight(self) -> int:
         """Messages of which nothing is known yet."""
         return self.sent - self.done - self.undelivered
+
+    def totals(self) -> Totals:
+        """The terms of the account; what is missing of the first is in flight."""
+        return (
+            self.sent, self.handled, self.failed, self.expired, self.rejected, self.undelivered,
+        )  # fmt: skip
 
     def has_room(self, size: int) -> bool:
         """Whether a message of ``size`` bytes may leave now."""
@@ -163,6 +171,11 @@ class Ledger:
         self.unreported += count
         self.unreported_bytes += size
         return self.due
+
+    @property
+    def done(self) -> int:
+        """How many messages have their fate."""
+        return self.handled + self.failed + self.expired + self.rejected
 
     @property
     def due(self) -> bool:

@@ -18,14 +18,18 @@ Invariants
 
 from typing import Any
 
-import msgspec
-
 from runtime.address import Address
+from runtime.envelope_base import Envelope as Envelope
 from runtime.exits import ExitReason
-
-
-class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The base of all that may stand in a batch."""
+from runtime.inquiry import Account as Account
+from runtime.inquiry import Audit as Audit
+from runtime.inquiry import Letters as Letters
+from runtime.inquiry import Mark as Mark
+from runtime.inquiry import Marked as Marked
+from runtime.inquiry import Ping as Ping
+from runtime.inquiry import Pong as Pong
+from runtime.inquiry import Station as Station
+from runtime.inquiry import Traced as Traced
 
 
 class Hello(Envelope, frozen=True, tag=0):
@@ -216,7 +220,10 @@ class Stop(Envelope, frozen=True, tag=36):
 
 
 class Beat(Envelope, frozen=True, tag=37):
-    """A sign of life, to the guardian. ``number`` only grows."""
+    """A sign of life, to the guardian. ``number`` only grows.
+
+    ``counts``: rows of seven, an incarnation and its totals (`runtime.books`).
+    """
 
     number: int
     counts: tuple[int, ...] = ()
@@ -353,6 +360,7 @@ type_union: Any = (
     | Welcome | Started | StartFailed | Exiting | Stop | Beat | Heard | Guardian | Guard
     | Unguard | Watch | Unwatch | Down | Verdict | Pace
     | Run | Monitor | Demonitor | Fallen | Suspicion | Link | Snapshot
+    | Audit | Account | Mark | Marked | Letters | Ping | Pong | Traced | Station
 )  # fmt: skip
 
 VERSION = 1

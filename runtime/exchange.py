@@ -17,22 +17,26 @@ Invariants
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
 from runtime import envelope as wire
+from runtime.auditing import Auditing
+from runtime.books import Books
 from runtime.codec import Buffer, decode
 from runtime.errors import WireError
 from runtime.item_routing import item_came, more_granted, stream_ended, streams_of
 from runtime.leader import Leader
+from runtime.letters import Letters
 from runtime.outbox import IDLE_S
 from runtime.pair import Inbound, Outbound, Peer
+from runtime.pings import Pings
 from runtime.reading import Reader, Reading, Seat
 from runtime.settling import Settling
 from runtime.slot import Slot
+from runtime.stations import Stations
 from runtime.vigil import Vigil
 
 if TYPE_CHECKING:
@@ -43,21 +47,9 @@ if TYPE_CHECKING:
     from runtime.stream import Stream
     from runtime.transport import Transport
 
-DEAD_LETTERS = 1000
 HOLD_S = 0.02
 
 Control = Callable[[Peer, Any, memoryview], None]
-
-
-class DeadLetter:
-    """Messages that were accepted for a target and, as far as we know, handled nowhere."""
-
-    __slots__ = ("at", "count", "reason", "source", "target")
-
-    def __init__(self, source: str, target: Address, count: int, reason: str, at: float) -> None:
-        self.source, self.target, self.count, self.reason, self.at = (
-            source, target, count, reason, at,
-        )  # fmt: skip
 
 
 class Exchange(Settling):
@@ -85,7 +77,6 @@ class Exchange(Settling):
         self.streams: dict[int, Stream[Any]] = {}
         self.outbounds: dict[int, Outbound] = {}
         self.control: dict[type, Control] = {}
-        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS)
         self.running: Any = None  # the call whose handler is in its first step
         self.tells = 0  # since the last checkpoint of a telling loop, which was
         self.breathed_at = 0.0
@@ -98,6 +89,11 @@ class Exchange(Settling):
         self.closed = False
         self.controller = self.peer(controller) if controller else self.here
         self.vigil = Vigil(self)
+        self.letters = Letters(self)
+        self.books = Books(self)
+        self.auditing = Auditing(self)
+        self.pings = Pings(self)
+        self.stations = Stations(self)
         self.holders: dict[str, Address] = {}  # of names that are followed
         self.reading: Reading = (
             Reader(transport, self.drain, self.flush)
@@ -181,8 +177,10 @@ class Exchange(Settling):
                 inbound = inbounds.get(envelope.pair)
                 if inbound is None:
                     self.strays["unknown pair"] += 1
-                elif inbound.cell is None:
-                    self._refuse(inbound, part)
+                    continue
+                inbound.received += 1 if kind is not wire.Tells else envelope.count
+                if inbound.cell is None:
+                    self.refuse(inbound, part)
                 elif kind is wire.Tells:
                     inbound.cell.deliver_run(inbound, part)
                 else:
@@ -238,7 +236,7 @@ class Exchange(Settling):
         if inbound is not None and inbound.cell is not None:
             inbound.cell.orphan(inbound)
 
-    def _refuse(self, inbound: Inbound, part: Any) -> None:
+    def refuse(self, inbound: Inbound, part: Any) -> None:
         """A message for a cell that is not here (any more)."""
         self.strays["no such cell"] += 1
         self.fail(inbound, part, "dead", f"{inbound.target} is not here")
@@ -336,18 +334,17 @@ class Exchange(Settling):
         peer.inbounds.clear()
 
     def close(self, outbound: Outbound, reason: ExitReason) -> None:
-        """What is in flight on the pair is undelivered; who waits on it is told. Idempotent."""
+        """What is in flight on the pair is undelivered; who waits on it is told. Idempotent.
+
+        ``reason``: the end of its target, or of its source.
+        """
         if outbound.closed is not None:
             return
         outbound.closed = reason
         lost = outbound.window.close()
-        if lost:
-            self.dead_letters.append(
-                DeadLetter(
-                    outbound.source.address.name, outbound.target, lost, str(reason),
-                    trio.current_time(),
-                )
-            )  # fmt: skip
+        self.books.close(outbound)
+        if lost and outbound.source.ending is None:  # else it may well be handled, unheard of
+            self.letters.undelivered(outbound, lost, str(reason))
         self._give_up(outbound)
         outbound.wake_all()
         del self.outbounds[outbound.number]

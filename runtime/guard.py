@@ -111,6 +111,7 @@ class Guard:
             return
         self._sequence = sequence
         self._guardian = guardian
+        self._exchange.books.begin_anew()
         self._acknowledged.acknowledged(trio.current_time())
         self._beat_now()
 
@@ -142,7 +143,7 @@ class Guard:
         if self._guardian is None:
             return
         self._number += 1
-        beat = wire.Beat(self._number)
+        beat = wire.Beat(self._number, self._exchange.books.beat(self._number))
         peer = self._exchange.peer(self._guardian.endpoint)
         if peer.dead is None:
             self._exchange.say(peer, beat)
@@ -154,6 +155,7 @@ class Guard:
     def _beat(self, peer: Peer, envelope: wire.Beat, _: Any) -> None:
         if peer.address is None:
             return
+        self._exchange.books.take(envelope.counts)
         self._exchange.say(peer, wire.Heard(envelope.number))
         name = peer.address.name
         now = trio.current_time()
@@ -169,6 +171,7 @@ class Guard:
     def _heard(self, peer: Peer, envelope: wire.Heard, _: Any) -> None:
         if self._guardian is not None and peer.endpoint == self._guardian.endpoint:
             self._acknowledged.acknowledged(trio.current_time())
+            self._exchange.books.heard(envelope.number)
 
     async def run(self) -> None:
         """Beat and check until cancelled."""

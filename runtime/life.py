@@ -113,7 +113,7 @@ class Node:
         welcome, payload = self._life
         args = payload[: len(payload) - welcome.kept]
         kept = payload[len(args) :]
-        say = self.exchange.say
+        say, say_last = self.exchange.say, self.exchange.auditing.say_last
         controller = self.exchange.controller
         try:
             actor_class = self._frame.find(welcome.entry)
@@ -136,11 +136,13 @@ class Node:
         except (Exception, SystemExit) as failure:
             text = "".join(traceback.format_exception(failure))
             said = wire.StartFailed(type(failure).__name__, fit(str(failure)), fit(text))
+            say_last()
             say(controller, said)
             self._frame.print(text)
             return ExitReason(kind="crashed", error=said.type_name, message=said.message)
         if reason.kind == "crashed":
             self._frame.print(reason.traceback or str(reason))
+        say_last()
         say(controller, wire.Exiting(reason))
         self._frame.leave()
         return reason

@@ -90,7 +90,7 @@ class Mailbox(Seat):
         super().__init__()
         self.exchange = exchange
         self.address = address
-        self.handlers = handlers
+        self.handlers = handlers.copy()  # a traced ask has one of its own, see runtime.stations
         self.mailbox_messages = mailbox_messages
         self.mailbox_bytes = mailbox_bytes
         self.page = page
@@ -174,7 +174,7 @@ class Mailbox(Seat):
                 )
             )
         ):
-            self.exchange.settle(inbound, Fate.REJECTED, part)
+            self.exchange.settle(inbound, Fate.REJECTED, part, self._refusal(message.handler))
         elif signature.reentrant or signature.streams or self.confirms:
             for each in runs.take_apart(part):
                 self.deliver(inbound, each)
@@ -184,6 +184,14 @@ class Mailbox(Seat):
             self.more += message.count - 1
             if not self.ready and self.taken is None:
                 self.exchange.reading.wake(self)
+
+    def _refusal(self, handler: str) -> str:
+        """Why a run is not taken in."""
+        if self.ending is not None:
+            return f"{self.address} is ending"
+        if handler not in self.handlers:
+            return f"{self.address.name} has no handler {handler[:100]!r}"
+        return f"mailbox of {self.address.name} is full ({len(self.mailbox)})"
 
     def _let_reentrant_in(self) -> None:
         """Start what need not wait for the handler that is suspended."""
@@ -197,6 +205,17 @@ class Mailbox(Seat):
     def confirms(self) -> bool:
         """Whether a reply waits until the state is kept."""
         return self.keeping is not None and self.keeping.every_s == 0.0
+
+    @property
+    def empty_handed(self) -> bool:
+        """Whether every message that came has its fate; False where that is not known."""
+        return (
+            self.serving
+            and self.taken is None
+            and not self.mailbox
+            and self.in_flight is None
+            and not self._reentrant
+        )
 
     @property
     def busy(self) -> bool:

@@ -154,6 +154,7 @@ class Inbound:
         "number",
         "outbound",
         "peer",
+        "received",
         "source",
         "source_incarnation",
         "target",
@@ -178,6 +179,7 @@ class Inbound:
         self.peer = peer
         self.outbound = outbound  # the sending end, when it is in this process
         self.ledger = Ledger()
+        self.received = 0  # messages that came by the wire
         self.unlisted = True
 
 

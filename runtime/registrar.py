@@ -9,9 +9,11 @@ Invariants
 """
 
 import math
+from collections.abc import AsyncIterator
 
 import msgspec
 
+from runtime.accounts import Audit, DeadLetter
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.behaviour import Behaviour, Restart, Strategy
 from runtime.errors import ActorDeadError, SpawnError
@@ -125,6 +127,19 @@ class Registrar(Behaviour):
     async def certificate(self, name: str) -> Answer:
         """How the last life under that name ended that has; no reason: none has."""
         raise NotImplementedError
+
+    async def audit(self) -> Audit:
+        """Every sender's account, added up."""
+        raise NotImplementedError
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """The last ones, of all processes."""
+        raise NotImplementedError
+
+    async def watch_dead_letters(self) -> AsyncIterator[DeadLetter | None]:
+        """None, then every one that comes."""
+        raise NotImplementedError
+        yield
 
     async def rows(self) -> list[Row]:
         """The tree, parents before their children, in order of creation."""

@@ -24,6 +24,7 @@ from runtime.pair import Inbound, Peer
 
 if TYPE_CHECKING:
     from runtime.address import Address
+    from runtime.letters import Letters
     from runtime.mailbox import Mailbox
     from runtime.transport import Transport
 
@@ -32,6 +33,8 @@ REPORT_S = 0.1
 
 class Settling(Outbox):
     """An outbox that also reports what has been handled."""
+
+    letters: Letters
 
     def __init__(self, address: Address, transport: Transport, boot_id: str) -> None:
         super().__init__(address, transport, boot_id)
@@ -48,10 +51,15 @@ class Settling(Outbox):
             self._unreported = trio.Event()
             self.report()
 
-    def settle(self, inbound: Inbound, fate: Fate, part: Part) -> None:
-        """Count a message, or a run, that is not answered, and report when it is time."""
+    def settle(self, inbound: Inbound, fate: Fate, part: Part, why: str = "") -> None:
+        """Count a message, or a run, that is not answered, and report when it is time.
+
+        A tell that was rejected is a dead letter: nobody else hears of it, or ``why``.
+        """
         message = part[0]
         count = message.count if type(message) is wire.Tells else 1
+        if fate is Fate.REJECTED and type(message) is not wire.Ask:
+            self.letters.refused(inbound, message.handler, count, why)
         if inbound.ledger.close(fate, weigh(part), count):
             self._report(inbound)
         elif inbound.unlisted:
@@ -72,7 +80,7 @@ class Settling(Outbox):
     def _list(self, inbound: Inbound) -> None:
         inbound.unlisted = False
         self._unlisted.append(inbound)
-        self._unreported.set()
+        self.report_soon()
 
     def _report(self, inbound: Inbound) -> None:
         ledger = inbound.ledger
@@ -90,8 +98,13 @@ class Settling(Outbox):
                 (7, inbound.number, *counts, ledger.messages, ledger.bytes),
             )
 
+    def report_soon(self) -> None:
+        """Have `report` called within `REPORT_S`."""
+        self._unreported.set()
+
     def report(self) -> None:
         """Tell every sender what has been handled since it was last told."""
+        self.letters.report()
         unlisted, self._unlisted = self._unlisted, []
         for inbound in unlisted:
             inbound.unlisted = True
@@ -149,7 +162,7 @@ class Settling(Outbox):
         """Count a message that did not end well, and tell the asker, if there is one."""
         envelope = part[0]
         if type(envelope) is not wire.Ask:
-            self.settle(inbound, fate, part)
+            self.settle(inbound, fate, part, message)
             return
         inbound.ledger.close(fate, weigh(part))
         counts = inbound.ledger.report()

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 class Slot(Seat):
     """An ask that waits for its answer."""
 
-    __slots__ = ("answer", "buffers", "outbound", "payload", "weight")
+    __slots__ = ("answer", "buffers", "handler", "outbound", "payload", "weight")
     asks = True
 
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: Outbound, handler: str) -> None:
         super().__init__()
         self.outbound = outbound
-        self.answer: wire.Reply | wire.Fail | None = None
+        self.handler = handler
+        self.answer: wire.Reply | wire.Fail | wire.Pong | None = None
         self.payload: Buffer = b""
         self.weight = 0
         self.buffers: Sequence[Buffer] = ()

@@ -81,6 +81,12 @@ class Stream(Seat, Generic[T]):
         self.ended = self.left = False
         self.outbound: Outbound = None  # type: ignore[assignment]  # until it is entered
 
+    @property
+    def handler(self) -> str:
+        """The name of the generator."""
+        name: str = self._signature.name
+        return name
+
     async def __aenter__(self) -> Self:
         if self.id:
             raise RuntimeError(f"the stream of {self._signature.qualified} was entered before")

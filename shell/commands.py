@@ -83,6 +83,18 @@ class ShowTree(msgspec.Struct, frozen=True, gc=False):
     """The places, indented."""
 
 
+class Audit(msgspec.Struct, frozen=True, gc=False):
+    """The accounts of all senders, added up."""
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """Ask node ``id`` for ``verb``, and tell the stations of that ask."""
+
+    id: Id
+    verb: str
+    arguments: tuple[str, ...] = ()
+
+
 class Sleep(msgspec.Struct, frozen=True, gc=False):
     """Nothing, for ``ms`` milliseconds."""
 
@@ -128,6 +140,8 @@ Command = (
     | Why
     | ListAll
     | ShowTree
+    | Audit
+    | Trace
     | Sleep
     | Help
     | Exit
@@ -145,6 +159,8 @@ WORDS: Final[dict[type, str]] = {
     Why: "why",
     ListAll: "all",
     ShowTree: "tree",
+    Audit: "audit",
+    Trace: "trace",
     Sleep: "sleep",
     Help: "help",
     Exit: "exit",

@@ -14,7 +14,9 @@ import json
 from typing import Final
 
 from actors.heartbeat import Notice, Sign
+from runtime.accounts import Audit
 from shell.answers import Created, Done, Failed, Failure, Outcome, one_line
+from shell.auditing import audited, audited_json
 from shell.certificate import CertificateView
 from shell.commands import (
     WORDS,
@@ -29,8 +31,10 @@ from shell.commands import (
     Ping,
     Remove,
     ShowTree,
+    Trace,
 )
 from shell.grammar import parse
+from shell.journey import TraceView
 from shell.lines import BadLine
 from shell.views import TreeView
 
@@ -68,9 +72,13 @@ class Spec:
         if type(outcome) is Done:
             if type(command) is Execute:
                 return self.executed(command, outcome.result)
+            if isinstance(outcome.result, Audit):
+                return audited(outcome.result)
+            if isinstance(outcome.result, TraceView):
+                return outcome.result.text() + "\n"
             return self.done(command, outcome.result)
         assert isinstance(outcome, Failed)
-        if isinstance(command, Execute):
+        if isinstance(command, Execute | Trace):
             return f"Error:{command.id}: {outcome}\n"
         if isinstance(command, Mistake):
             return self.mistaken(command)
@@ -282,6 +290,10 @@ class Json(Spec):
 
     def _result(self, command: Command, result: object) -> str:
         if isinstance(result, TreeView | CertificateView):
+            return result.json()
+        if isinstance(result, Audit):
+            return audited_json(result)
+        if isinstance(result, TraceView):
             return result.json()
         if isinstance(result, Created):
             return str(result.pid)

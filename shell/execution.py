@@ -31,6 +31,7 @@ from runtime.errors import (
 from shell.answers import Done, Failed, Failure, Outcome
 from shell.commands import (
     CONTROLLER,
+    Audit,
     Command,
     Create,
     Execute,
@@ -44,6 +45,7 @@ from shell.commands import (
     Restart,
     ShowTree,
     Sleep,
+    Trace,
     Why,
 )
 from shell.notices import Notices
@@ -56,7 +58,7 @@ from shell.views import TreeView
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-IMPATIENT: Final = frozenset({Execute, Ping})
+IMPATIENT: Final = frozenset({Execute, Ping, Trace})
 """The commands that have a deadline of their own."""
 
 BEAT_S: Final = 0.25
@@ -82,6 +84,7 @@ class Execution:
         self._notices = notices
         self._checks: dict[type, Callable[[Any], Outcome | None]] = {
             Execute: self._check_execute,
+            Trace: self._check_execute,
             Ping: self._check_ping,
             Remove: self._check_known,
             Kill: self._check_known,
@@ -93,6 +96,8 @@ class Execution:
         }
         self._runs: dict[type, Callable[[Any], Awaitable[Outcome]]] = {
             Execute: self._execute,
+            Trace: self._trace,
+            Audit: self._audit,
             Ping: self._ping,
             Remove: self._remove,
             Kill: self._kill,
@@ -149,7 +154,7 @@ class Execution:
                 return Failed(Failure.PARENT_UNAVAILABLE)
         return None
 
-    def _check_execute(self, command: Execute) -> Outcome | None:
+    def _check_execute(self, command: Execute | Trace) -> Outcome | None:
         state = self._tree.state(command.id)
         if state is None:
             return _NOT_FOUND
@@ -201,6 +206,17 @@ class Execution:
             return _UNAVAILABLE
         except UnknownVerb:
             return Failed(Failure.UNKNOWN)
+
+    async def _trace(self, command: Trace) -> Outcome:
+        try:
+            return Done(await self._tree.trace(command.id, command.verb, command.arguments))
+        except DeliveryError:
+            return _UNAVAILABLE
+        except UnknownVerb:
+            return Failed(Failure.UNKNOWN)
+
+    async def _audit(self, command: Audit) -> Outcome:
+        return Done(await self._tree.audit())
 
     async def _ping(self, command: Ping) -> Outcome:
         try:

@@ -30,6 +30,7 @@ from actors.record import Happened, Record
 from actors.ref import ActorRef, ref_to
 from actors.system import System
 from actors.topology import Id
+from runtime.accounts import Audit
 from runtime.address import CONTROLLER
 from runtime.behaviour import Behaviour, Restart, Strategy, handlers_of
 from runtime.constructor import constructor_of
@@ -41,6 +42,7 @@ from shell.certificate import CertificateView
 from shell.classes import find_class
 from shell.collecting import collect
 from shell.commands import CONTROLLER as ROOT
+from shell.journey import TraceView, view
 from shell.naming import Naming, by_number, name_of
 from shell.options import Options
 from shell.reach import reach
@@ -226,15 +228,20 @@ class Forest:
 
     # -- talking
 
-    async def execute(self, id: Id, verb: str, arguments: Sequence[str]) -> object:
+    async def _handler(
+        self, id: Id, verb: str, arguments: Sequence[str]
+    ) -> tuple[Signature, Sequence[Any], dict[str, Any]]:
         try:
             handler = self._handlers(id).get(verb)
             if handler is None:
                 raise UnknownVerb(verb)
-            args, keywords = read_arguments(verb, handler, arguments)
+            return handler, *read_arguments(verb, handler, arguments)
         except (UnknownVerb, WireError):
             await reach(self._ref(id))
             raise
+
+    async def execute(self, id: Id, verb: str, arguments: Sequence[str]) -> object:
+        handler, args, keywords = await self._handler(id, verb, arguments)
         ref = self._ref(id)
         try:
             if not handler.streams:
@@ -242,6 +249,17 @@ class Forest:
             return plain(await collect(verb, ref.stream(handler.function, *args, **keywords)))
         except (TypeError, ValueError) as misfit:
             raise WireError(str(misfit)) from misfit
+
+    async def trace(self, id: Id, verb: str, arguments: Sequence[str]) -> TraceView:
+        handler, args, keywords = await self._handler(id, verb, arguments)
+        try:
+            traced = await self.system.trace(self._ref(id), handler.function, *args, **keywords)
+        except (TypeError, ValueError) as misfit:
+            raise WireError(str(misfit)) from misfit
+        return view(traced)
+
+    async def audit(self) -> Audit:
+        return await self.system.audit()
 
     async def ping(self, id: Id) -> bool:
         await reach(self._ref(id))

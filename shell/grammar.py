@@ -18,6 +18,7 @@ from runtime.address import CONTROLLER as ROOT
 from runtime.address import check_name
 from shell.commands import (
     CONTROLLER,
+    Audit,
     Command,
     Create,
     Execute,
@@ -33,6 +34,7 @@ from shell.commands import (
     Restart,
     ShowTree,
     Sleep,
+    Trace,
     Why,
 )
 from shell.words import split_words
@@ -135,6 +137,10 @@ def _exec(arguments: list[str], id_of: _Reader) -> Command:
     return Execute(id, arguments[1], tuple(arguments[2:]))
 
 
+def _trace(arguments: list[str], id_of: _Reader) -> Command:
+    return Trace(id_of(arguments[0]), arguments[1], tuple(arguments[2:]))
+
+
 def _heartbeat(arguments: list[str], id_of: _Reader) -> Command:
     text = "0" if arguments[0] == "stop" else arguments[0]
     if _NUMBER.fullmatch(text) and (int(text) == 0 or MIN_MS <= int(text) <= MAX_MS):
@@ -168,6 +174,8 @@ _READERS: Final[dict[str, tuple[int, int | None, str, Callable[[list[str], _Read
     "why": (1, 1, "an ID", lambda arguments, id_of: Why(id_of(arguments[0]))),
     "all": (0, 0, "", lambda arguments, id_of: ListAll()),
     "tree": (0, 0, "", lambda arguments, id_of: ShowTree()),
+    "audit": (0, 0, "", lambda arguments, id_of: Audit()),
+    "trace": (2, None, "an ID and a command", _trace),
     "sleep": (1, 1, "MS", _sleep),
     "help": (0, 1, "", _help),
     "exit": (0, 0, "", lambda arguments, id_of: Exit()),

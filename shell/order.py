@@ -1,9 +1,10 @@
 """Which commands may start, so that only the waiting overlaps.
 
 Commands take effect in the order of their lines. Each one claims what it touches: an
-``exec``, ``ping``, ``help`` or ``why`` shares its node, a ``create`` owns its id and shares its
-parent, ``kill`` and ``restart`` own one process, ``remove`` a whole subtree; ``all``, ``tree``,
-``heartbeat`` look at what those change. A command starts when no earlier unanswered one
+``exec``, ``ping``, ``trace``, ``help`` or ``why`` shares its node, a ``create`` owns its id and
+shares its parent, ``kill`` and ``restart`` own one process, ``remove`` a whole subtree;
+``all``, ``tree``, ``heartbeat`` look at what those change; a ``sleep``, an ``audit`` or an
+``exit`` waits for all. A command starts when no earlier unanswered one
 claims the same in a way that could be told apart; so the answers are those of running the
 lines one after another.
 
@@ -22,7 +23,7 @@ Invariants
 * A create whose parent is computed waits for earlier removes until they have started:
   one that does not find its node leaves a parent that was not expected.
 * `next` gives tickets in the order of lines among those that may start.
-* A ``sleep`` or an ``exit`` waits for all, and while it is unanswered nothing is added.
+* While a command that waits for all is unanswered nothing is added.
 * Adding and finishing an ``exec`` that conflicts with nothing is O(1).
 """
 
@@ -34,6 +35,7 @@ from actors.topology import Id, Topology
 from shell.claims import Claims, Turns, turn_before
 from shell.commands import (
     CONTROLLER,
+    Audit,
     Create,
     Execute,
     Exit,
@@ -46,6 +48,7 @@ from shell.commands import (
     Restart,
     ShowTree,
     Sleep,
+    Trace,
     Why,
 )
 from shell.forecast import Forecast
@@ -53,7 +56,7 @@ from shell.ticket import Ticket
 
 _MUTATORS: Final = (Create, Kill, Remove, Restart)
 _OBSERVERS: Final = (ListAll, ShowTree, Heartbeat)
-_BARRIERS: Final = (Sleep, Exit)
+_BARRIERS: Final = (Sleep, Audit, Exit)
 
 
 class Order:
@@ -80,7 +83,7 @@ class Order:
 
     @property
     def open(self) -> bool:
-        """Whether a command may be added: not while a ``sleep`` or ``exit`` is unanswered."""
+        """Whether a command may be added: not while one that waits for all is unanswered."""
         return self._barrier is None
 
     @property
@@ -99,11 +102,11 @@ class Order:
             RuntimeError: not `open`.
         """
         if self._barrier is not None:
-            raise RuntimeError("a sleep or an exit is unanswered")
+            raise RuntimeError("a sleep, an audit or an exit is unanswered")
         seq = ticket.seq = self._last = self._last + 1
         self.unanswered += 1
         command = ticket.command
-        if isinstance(command, Execute | Ping | Help | Why):
+        if isinstance(command, Execute | Ping | Trace | Help | Why):
             if command.id is None:
                 self._start(ticket)
                 return

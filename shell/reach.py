@@ -1,21 +1,18 @@
 """Whether an actor can be reached, whatever it is and whatever it is doing.
 
-It is asked for a handler that no actor can have; a cell refuses that as soon as it hears
-it, also while a handler is suspended. Any answer will do.
+It is pinged, also while one of its handlers is suspended. That is nothing that it was asked for:
+it needs no credit, and is in nobody's account.
 """
 
+import trio
+
 from runtime import calls
+from runtime import envelope as wire
 from runtime.address import Address
 from runtime.context import speaker
-from runtime.errors import WireError
-from runtime.signature import Signature
-
-
-async def _nothing(self: object) -> None:
-    """No handler begins with an underscore."""
-
-
-_NOTHING = Signature(_nothing)
+from runtime.errors import ActorDeadError
+from runtime.pings import is_there
+from runtime.slot import Slot
 
 
 async def reach(address: Address) -> None:
@@ -24,7 +21,24 @@ async def reach(address: Address) -> None:
     Raises:
         DeliveryError: it cannot have been reached.
     """
-    try:
-        await calls.ask(speaker(), address, _NOTHING, ())
-    except WireError:
+    outbound = calls.open_pair(speaker(), address)
+    outbound.check()
+    exchange, peer = outbound.source.exchange, outbound.peer
+    if outbound.local is not None:
+        await trio.lowlevel.checkpoint()
+        if not is_there(outbound.local):
+            raise ActorDeadError(f"{address} has ended")
         return
+    id = exchange.next_id()
+    slot = exchange.pending[id] = Slot(outbound, "")
+    exchange.post(peer, wire.Ping(outbound.number, id), now=not peer.pending)
+    peer.pending += 1
+    try:
+        await exchange.reading.until(slot)
+    finally:
+        if exchange.pending.pop(id, None) is not None:
+            peer.pending -= 1
+    if type(slot.answer) is not wire.Pong:
+        raise calls.error_of(outbound, None)
+    if not slot.answer.alive:
+        raise ActorDeadError(f"{address} has ended")

@@ -26,8 +26,10 @@ import msgspec
 from actors.heartbeat import Change
 from actors.places import State
 from actors.topology import Id
+from runtime.accounts import Audit
 from shell.answers import Created
 from shell.certificate import CertificateView
+from shell.journey import TraceView
 
 NodeState = State
 GONE: Final = frozenset({NodeState.DEAD, NodeState.RESTARTING, NodeState.GIVEN_UP})
@@ -100,6 +102,12 @@ class Tree(Protocol):
             WireError: ``arguments`` do not fit.
             RemoteError: the handler raised.
         """
+
+    async def trace(self, id: Id, verb: str, arguments: Sequence[str]) -> TraceView:
+        """As `execute`; what was raised once the message was sent is in the view."""
+
+    async def audit(self) -> Audit:
+        """The accounts of all senders, added up, within a second."""
 
     async def handlers(self, id: Id) -> Sequence[str]:
         """A line for each handler of the node, with its signature, sorted.

@@ -15,6 +15,14 @@ USAGE: Final[dict[str, str]] = {
     "why": "why ID  how node ID ended last, with all that is known of it; or: ID is alive",
     "all": "all  the IDs that are not dead, in order of creation",
     "tree": "tree  all nodes, indented, with pid and state",
+    "audit": "audit  when all earlier lines are answered: sent N handled N failed N expired N"
+    " rejected N undelivered N in-flight N, of all messages; then, where there are any,"
+    " unreported N (processes that were killed: what they sent last is not known),"
+    " silent N (nodes that did not answer: their last report is counted),"
+    " unbalanced N (N lines SOURCE -> TARGET: sent N, accounted N follow, and an empty one)",
+    "trace": "trace ID COMMAND [ARGS]  as exec, but tells the stations of the message: a line each,"
+    " STATION MS since the start (encoded, credit, sent, received, queued, started, suspended,"
+    " ended, answered or failed), and an empty one",
     "sleep": "sleep MS  wait for MS milliseconds",
     "help": "help [COMMAND or ID]  this list, one line of it, or what node ID can do",
     "exit": "exit  stop the whole tree and leave",

@@ -19,10 +19,12 @@ import trio
 
 from actors.heartbeat import Change, Created, Died, Forgotten, Heard, Silenced
 from actors.topology import Id
+from runtime.accounts import Audit
 from runtime.errors import ActorDeadError, RemoteError, SpawnError, WireError
 from runtime.exits import ExitReason
 from shell.answers import Created as Answer
 from shell.certificate import CertificateView
+from shell.journey import TraceView
 from shell.tree import GONE, NodeState, Place, UnknownNode, UnknownVerb
 
 
@@ -41,6 +43,9 @@ class FakeTree:
         self.unconfirmed: set[Id] = set()
         self.beat_s = 0.25
         self.log: list[tuple[float, str]] = []
+        self.account = Audit(
+            sent=0, handled=0, failed=0, expired=0, rejected=0, undelivered=0, in_flight=0
+        )
         self._places: dict[Id, Place] = {}
         self._stopwatches: dict[Id, tuple[float, float | None]] = {}
         self._listeners: list[Callable[[Change], None]] = []
@@ -103,6 +108,19 @@ class FakeTree:
         else:
             self._stopwatches[id] = (total_s + running_s, None)
         return None
+
+    async def trace(self, id: Id, verb: str, arguments: Sequence[str]) -> TraceView:
+        started = trio.current_time()
+        stations = [("encoded", 0.0), ("sent", 0.00025)]
+        try:
+            result = await self.execute(id, verb, arguments)
+        except RemoteError as error:
+            return TraceView([*stations, ("failed", 0.5)], None, str(error))
+        return TraceView([*stations, ("answered", trio.current_time() - started + 0.5)], result)
+
+    async def audit(self) -> Audit:
+        await self._wait("audit", -1)
+        return self.account
 
     async def ping(self, id: Id) -> bool:
         await self._wait("ping", id)

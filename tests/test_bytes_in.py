@@ -99,7 +99,7 @@ class Scene:
             list(far.cells),
             len(self.target.mailbox),
             self.target.ending,
-            len(far.dead_letters),
+            len(far.letters),
             list(far.streams),
             list(self.target.sources),
         )

@@ -313,7 +313,7 @@ async def test_the_death_of_a_peer_ends_every_ask_and_accounts_for_it(
                 await pair.ask(Counter.add, 1)
             with pytest.raises(ActorDeadError):
                 await pair.tell(Counter.note, 1)
-        assert [letter.count for letter in pair.near.dead_letters] == [5]
+        assert [letter.count for letter in pair.near.letters.read()] == [5]
 
 
 @every_kind
