@@ -19,7 +19,8 @@ Invariants
 * A leader that leaves, also by cancellation, leaves the lead vacant or to its successor
   before anything else can run.
 * The instrument never raises (trio would remove it, and nothing would be sent again): a
-  failure is kept and raised by `Leader.run`.
+  failure is kept and raised by `Leader.run`. So is what the transport raises, whoever reads at that
+  moment: it is no fault of theirs, and a handler's error would end nothing.
 
 Source: D. Schmidt et al., "Leader/Followers" (POSA 2); ``trio.abc.Instrument``.
 """
@@ -93,11 +94,19 @@ class Leader(trio.abc.Instrument):
                     followers[seat] = None
                     await trio.lowlevel.wait_task_rescheduled(give_up)
                     continue
-                self._drain(seat)
-                if not seat.ready:
-                    await self._transport.wait()
-                    if time.monotonic() > self._awake_by:
-                        self._stalled()
+                try:
+                    self._drain(seat)
+                    if not seat.ready:
+                        await self._transport.wait()
+                        if time.monotonic() > self._awake_by:
+                            self._stalled()
+                except Exception as failure:
+                    if self._standby not in followers:  # nobody runs us, or it is the one who does
+                        raise
+                    self._leader = None
+                    self._fail(failure)
+                    followers[seat] = None
+                    await trio.lowlevel.wait_task_rescheduled(give_up)
         finally:
             if self._leader is seat:
                 self._leader = None

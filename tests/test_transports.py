@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
+import zmq
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from runtime.codec import Buffer
@@ -338,6 +339,17 @@ async def test_a_peer_may_connect_before_the_other_has_bound() -> None:
         assert await take(far, 1000) == [(1, frames) for frames in numbered(0, 1000)]
         near.send(far.endpoint, [b"and", b"on"])
         assert await take(far, 1) == [(1, [b"and", b"on"])]
+
+
+@pytest.mark.real
+async def test_a_socket_closed_underneath_is_told_to_who_waits_not_to_who_receives() -> None:
+    async with open_wire("ipc") as wire:
+        inbox = wire.open(1)
+        assert isinstance(inbox, ZmqTransport)
+        inbox._router.close()
+        assert inbox.receive() is None
+        with trio.fail_after(BOUND_S), pytest.raises(zmq.ZMQError):
+            await inbox.wait()
 
 
 @pytest.mark.real
