@@ -187,7 +187,7 @@ def _fill(mib: int) -> None:
 
 def _reserve(gib: int) -> None:
     """Ask for so much memory at most, and touch none."""
-    blocks = [bytearray(256 * MIB) for _ in range(4 * gib)]
+    blocks = [bytearray(512 * MIB) for _ in range(2 * gib)]
     raise AssertionError(f"{len(blocks)} blocks were had")
 
 

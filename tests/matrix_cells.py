@@ -173,11 +173,12 @@ def expected(cell: Cell) -> dict[str, Ends]:
                 found[what] = FINE, why
             elif kind == "spawn under":
                 # The child comes up under another guardian, unless its parent was to end.
-                found[what] = FINE | DEAD | {"LookupError"}, why | UNKNOWN | {""}
+                found[what] = FINE | DEAD, why | UNKNOWN | {""}
             elif unreachable:
                 found[what] = frozenset({"UnreachableError"}), frozenset({"frozen"})
             else:
                 kinds = {each.partition("(")[0] for each in why if each.startswith("crashed(")}
+                kinds |= {"shutdown"} if cell.stops else set()
                 found[what] = DEAD, why | UNKNOWN | kinds  # its own word, before its death
         if cell.stops and name in cell.hit:
             found[f"stop {name}"] = FINE, why

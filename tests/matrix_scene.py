@@ -23,7 +23,7 @@ from tests.matrix_cells import Cell
 from tests.matrix_oom import limited
 from tests.real import Console, family, marked, open_console, run_folders
 
-HEADROOM_BYTES = 64 * 1024 * 1024
+HEADROOM_BYTES = 256 * 1024 * 1024
 Line = dict[str, Any]
 
 
