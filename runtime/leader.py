@@ -71,6 +71,7 @@ class Leader(trio.abc.Instrument):
         clock = trio.lowlevel.current_clock()
         self._vacant_ticks = VACANT_TICKS if type(clock).__name__ == "SystemClock" else 1
         self._failure: Exception | None = None
+        self._runs = False
         self._standby = Seat()
         self._token = trio.lowlevel.current_trio_token()
 
@@ -101,7 +102,7 @@ class Leader(trio.abc.Instrument):
                         if time.monotonic() > self._awake_by:
                             self._stalled()
                 except Exception as failure:
-                    if self._standby not in followers:  # nobody runs us, or it is the one who does
+                    if seat is self._standby or not self._runs:
                         raise
                     self._leader = None
                     self._fail(failure)
@@ -125,11 +126,13 @@ class Leader(trio.abc.Instrument):
 
     async def run(self) -> None:
         trio.lowlevel.add_instrument(self)
+        self._runs = True
         try:
             await self.until(self._standby)
             if self._failure is not None:
                 raise self._failure
         finally:
+            self._runs = False
             trio.lowlevel.remove_instrument(self)
 
     # -- the instrument

@@ -172,7 +172,7 @@ class ZmqTransport:
 
     async def wait(self) -> None:
         if self._failure is not None:
-            raise self._failure
+            raise trio.BrokenResourceError(f"{self.endpoint}: {self._failure}") from self._failure
         try:
             await trio.lowlevel.wait_readable(self._fd)
         except trio.ClosedResourceError:
