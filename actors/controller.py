@@ -172,6 +172,8 @@ class Controller(Registrar, Actor):
         if isinstance(record, Refusal):
             return Answer(refusal=record)
         await self._stopping.stop(self.nodes.roll.heir(record))
+        if record.gone.is_set():
+            await record.ended.wait()  # bounded: by then it is certainly dead
         return Answer(reason=record.known_reason)
 
     @reentrant
