@@ -102,9 +102,9 @@ class Leader(trio.abc.Instrument):
                         if time.monotonic() > self._awake_by:
                             self._stalled()
                 except Exception as failure:
-                    if seat is self._standby or not self._runs:
+                    if seat is self._standby or not (self._runs or self._failure):
                         raise
-                    self._leader = None
+                    self._leader = None  # and this task waits until it is cancelled with all others
                     self._fail(failure)
                     followers[seat] = None
                     await trio.lowlevel.wait_task_rescheduled(give_up)

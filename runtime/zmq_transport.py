@@ -165,6 +165,7 @@ class ZmqTransport:
             return None
         except zmq.ZMQError as failure:
             self._failure = failure
+            self.interrupt()  # the kernel tells nobody of a descriptor that was closed
             return None
         if len(identity) == 9 and identity[:1] == b"R":
             return int.from_bytes(identity[1:], "big"), frames
