@@ -346,10 +346,13 @@ async def test_a_socket_closed_underneath_is_told_to_who_waits_not_to_who_receiv
         inbox = wire.open(1)
         assert isinstance(inbox, ZmqTransport)
 
+        async def receive() -> None:
+            while inbox.receive() is None:
+                await inbox.wait()
+
         async def lead() -> None:
             with pytest.raises(trio.BrokenResourceError, match=inbox.endpoint):
-                while inbox.receive() is None:
-                    await inbox.wait()
+                await receive()
 
         nursery.start_soon(lead)
         await wait_all_tasks_blocked()
