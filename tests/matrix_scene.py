@@ -138,11 +138,15 @@ class Scene:
 
     # -- what is left
 
-    def left(self) -> list[str]:
-        """The processes, zombies too, the folders and the sockets of this run that are there."""
+    def left(self, zombies: bool = True) -> list[str]:
+        """The processes, the folders and the sockets of this run that are there.
+
+        ``zombies``: those as well that wait for nobody but the machine's init to reap them.
+        """
         home = self.host.home
         self.look_around()
-        found = [describe(pid) for pid, began in self.begun.items() if birth(pid) == began]
+        there = [pid for pid, began in self.begun.items() if birth(pid) == began]
+        found = [describe(pid) for pid in there if zombies or not inits_zombie(pid)]
         with open("/proc/net/unix") as sockets:
             found += [line.strip() for line in sockets if home in line]
         return found + run_folders(home)
@@ -166,24 +170,32 @@ class Scene:
         return found
 
     async def nothing_left(self, within_s: float) -> float:
-        """Wait until nothing of it is left, and say since when nothing is.
+        """Wait until nothing of it is left, and say since when init at most has still to do.
 
         Raises:
             AssertionError: something is still there.
         """
-        deadline = time.monotonic() + within_s
-        while left := self.left():
-            assert time.monotonic() < deadline, left
-            await trio.sleep(0.01)
-        return time.monotonic()
+        return await self._until_empty(self.left, within_s)
 
     async def all_gone(self, pids: Iterable[int], within_s: float) -> float:
-        """Wait until those processes are gone, zombies too, and say since when they are."""
+        """The same for these processes."""
+        watched = list(pids)
+
+        def there(zombies: bool = True) -> list[str]:
+            living = [pid for pid in watched if birth(pid)]
+            return [describe(pid) for pid in living if zombies or not inits_zombie(pid)]
+
+        return await self._until_empty(there, within_s)
+
+    async def _until_empty(self, left: Callable[..., list[str]], within_s: float) -> float:
         deadline = time.monotonic() + within_s
-        while there := [describe(pid) for pid in pids if birth(pid)]:
+        done_at = 0.0
+        while there := left():
             assert time.monotonic() < deadline, there
+            if not done_at and not left(zombies=False):
+                done_at = time.monotonic()
             await trio.sleep(0.01)
-        return time.monotonic()
+        return done_at or time.monotonic()
 
     def new_zygote(self) -> int:
         """The pid of one that has replaced the first, 0 if there is none yet."""
@@ -216,6 +228,12 @@ def birth(pid: int) -> int:
             return int(stat.read().rpartition(b")")[2].split()[19])
     except (FileNotFoundError, ProcessLookupError):
         return 0
+
+
+def inits_zombie(pid: int) -> bool:
+    """Whether it has ended, and init is its parent."""
+    stat = procfs.stat(pid)
+    return stat is None or (stat.state == "Z" and stat.ppid == 1)
 
 
 def describe(pid: int) -> str:
