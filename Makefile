@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench matrix clean
 
 run: .venv/.installed
 	@exec $(BIN)/regrow $(ARGS)
@@ -17,6 +17,12 @@ check: .venv/.checked
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_typing.py
+
+# The whole kill matrix, 10 minutes; ARGS="-m core", or ARGS="--matrix-sample SEED" for core and a
+# tenth of the rest. What was seen: matrix.jsonl, and `python -m tests.matrix_table` reads it.
+matrix: .venv/.tested
+	@rm -f matrix.jsonl
+	$(BIN)/python -m pytest -q tests/test_matrix.py --matrix-results matrix.jsonl $(ARGS)
 
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -103,8 +103,16 @@ class Controller(Registrar, Actor):
                 with trio.CancelScope(shield=True):
                     await self._undo(record)
         if refusal is not None:
-            return Answer(refusal=self._no_parent(record.spec.parent) or refusal)
+            return Answer(refusal=self._overtaken(record.spec.parent) or refusal)
         return Answer(address=record.address)
+
+    def _overtaken(self, parent: str) -> Refusal | None:
+        """Whether the parent, which was there, has ended meanwhile: the start failed for that."""
+        refusal = self._no_parent(parent)
+        if refusal is None or refusal.kind == "dead":
+            return refusal
+        end = self.nodes.roll.epitaphs.get(parent)
+        return Refusal(kind="dead", message=f"{parent} is not alive", reason=end)
 
     async def _undo(self, record: Record) -> None:
         if record.before:  # its place is older than this start
@@ -171,6 +179,8 @@ class Controller(Registrar, Actor):
         if isinstance(record, Refusal):
             return Answer(refusal=record)
         await self._stopping.stop(self.nodes.roll.heir(record))
+        if record.gone.is_set():
+            await record.ended.wait()  # bounded: by then it is certainly dead
         return Answer(reason=record.known_reason)
 
     @reentrant

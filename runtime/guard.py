@@ -185,6 +185,8 @@ class Guard:
             if self._still is not None:
                 await self._still.wait()
             self._beat_now()
+            if self._guardian and self._acknowledged.unheeded(trio.current_time()):
+                self._exchange.drain()  # it may be our own inbox that is broken
             due = max(due + self._beat_s, trio.current_time())
             pace = self._beat_s
             while pace == self._beat_s and due > trio.current_time():

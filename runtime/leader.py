@@ -19,7 +19,8 @@ Invariants
 * A leader that leaves, also by cancellation, leaves the lead vacant or to its successor
   before anything else can run.
 * The instrument never raises (trio would remove it, and nothing would be sent again): a
-  failure is kept and raised by `Leader.run`.
+  failure is kept and raised by `Leader.run`. So is what the transport raises, whoever reads at that
+  moment: it is no fault of theirs, and a handler's error would end nothing.
 
 Source: D. Schmidt et al., "Leader/Followers" (POSA 2); ``trio.abc.Instrument``.
 """
@@ -70,6 +71,7 @@ class Leader(trio.abc.Instrument):
         clock = trio.lowlevel.current_clock()
         self._vacant_ticks = VACANT_TICKS if type(clock).__name__ == "SystemClock" else 1
         self._failure: Exception | None = None
+        self._runs = False
         self._standby = Seat()
         self._token = trio.lowlevel.current_trio_token()
 
@@ -93,11 +95,19 @@ class Leader(trio.abc.Instrument):
                     followers[seat] = None
                     await trio.lowlevel.wait_task_rescheduled(give_up)
                     continue
-                self._drain(seat)
-                if not seat.ready:
-                    await self._transport.wait()
-                    if time.monotonic() > self._awake_by:
-                        self._stalled()
+                try:
+                    self._drain(seat)
+                    if not seat.ready:
+                        await self._transport.wait()
+                        if time.monotonic() > self._awake_by:
+                            self._stalled()
+                except Exception as failure:
+                    if seat is self._standby or not (self._runs or self._failure):
+                        raise
+                    self._leader = None  # and this task waits until it is cancelled with all others
+                    self._fail(failure)
+                    followers[seat] = None
+                    await trio.lowlevel.wait_task_rescheduled(give_up)
         finally:
             if self._leader is seat:
                 self._leader = None
@@ -116,11 +126,13 @@ class Leader(trio.abc.Instrument):
 
     async def run(self) -> None:
         trio.lowlevel.add_instrument(self)
+        self._runs = True
         try:
             await self.until(self._standby)
             if self._failure is not None:
                 raise self._failure
         finally:
+            self._runs = False
             trio.lowlevel.remove_instrument(self)
 
     # -- the instrument

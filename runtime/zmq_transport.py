@@ -10,6 +10,8 @@ Invariants
   says None only after it has seen POLLIN clear, and only then may `wait` be awaited.
   That contract lives in this module alone.
 * ZMQ's own limits are off; memory is bounded by the credits of `runtime.credit`.
+* A socket that somebody has closed behind our back is told by `wait`. `receive` has nothing then:
+  handlers call it too, and it is not their failure.
 * IMMEDIATE is 1: nothing is queued for a peer that is not connected, so that no message
   waits for another life of an endpoint. What ZMQ refuses with EAGAIN is kept here, in
   order, by one task a peer that ends when the backlog is gone or the peer is.
@@ -72,6 +74,7 @@ class ZmqTransport:
         self._identity = b"R" + incarnation.to_bytes(8, "big")
         self._fd = -1
         self._closed = False
+        self._failure: zmq.ZMQError | None = None
         self._peers: dict[str, zmq.Socket[bytes]] = {}
         self._backlogs: dict[str, deque[Sequence[Buffer]]] = {}
         self._context: zmq.Context[Any] = zmq.Context()
@@ -150,21 +153,27 @@ class ZmqTransport:
                 del self._backlogs[endpoint]
 
     def receive(self) -> Message | None:
-        if not self._get(_EVENTS) & _POLLIN:
-            return None
         recv = self._recv
         try:
+            if not self._get(_EVENTS) & _POLLIN:
+                return None
             identity = recv(_NOW)
             frames: list[Buffer] = [recv(_NOW)]  # there is always one
             while self._get(_RCVMORE):
                 frames.append(recv(_NOW, copy=False).buffer.toreadonly())
         except zmq.Again:
             return None
+        except zmq.ZMQError as failure:
+            self._failure = failure
+            self.interrupt()  # the kernel tells nobody of a descriptor that was closed
+            return None
         if len(identity) == 9 and identity[:1] == b"R":
             return int.from_bytes(identity[1:], "big"), frames
         return 0, frames
 
     async def wait(self) -> None:
+        if self._failure is not None:
+            raise trio.BrokenResourceError(f"{self.endpoint}: {self._failure}") from self._failure
         try:
             await trio.lowlevel.wait_readable(self._fd)
         except trio.ClosedResourceError:

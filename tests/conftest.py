@@ -1,9 +1,12 @@
 """What several test files share."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from tests.matrix_cells import sampled
 from tests.real import assert_nothing_left, home_folder
 
 
@@ -18,3 +21,46 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv("XDG_RUNTIME_DIR", home)
         yield home
         assert_nothing_left(home)
+
+
+# The kill matrix takes minutes: it is run when it is named.
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kill matrix")
+    group.addoption("--matrix-sample", metavar="SEED", help="its core and a tenth of the rest")
+    group.addoption("--matrix-results", metavar="FILE", help="append what was seen, as JSON lines")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seed = config.getoption("--matrix-sample")
+    marks = config.getoption("-m") or ""
+    named = any("test_matrix" in arg for arg in config.invocation_params.args)
+    if seed is None and (named or "matrix" in marks or "core" in marks):
+        return
+
+    def wanted(item: pytest.Item) -> bool:
+        if item.get_closest_marker("matrix") is None:
+            return True
+        if seed is None:
+            return False
+        cell = item.callspec.params["cell"]  # type: ignore[attr-defined]
+        return item.get_closest_marker("core") is not None or sampled(cell, seed)
+
+    left_out = [item for item in items if not wanted(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if wanted(item)]
+
+
+@pytest.fixture
+def matrix_result(request: pytest.FixtureRequest) -> Callable[[dict[str, Any]], None]:
+    """Note what was seen of one cell, for `tests.matrix_table`."""
+    path = request.config.getoption("--matrix-results")
+
+    def note(seen: dict[str, Any]) -> None:
+        if path is not None:
+            with open(path, "a") as results:
+                results.write(json.dumps(seen) + "\n")
+
+    return note

@@ -35,6 +35,10 @@ class Sleeper(Behaviour):
         return seconds
 
 
+class Asker(Seat):
+    asks = True
+
+
 class Desk:
     """A leader over a transport whose every message is the number of a seat to wake."""
 
@@ -253,6 +257,31 @@ async def test_an_exception_at_the_end_of_a_tick_is_raised(
             await raised.wait()
         setattr(desk, where, lambda: True)
         desk.send(1)  # whoever sits still leads
+
+
+async def test_what_the_transport_raises_ends_the_run_and_is_no_readers_error(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_down() -> None:
+        raise ValueError("no socket")
+
+    async with trio.open_nursery() as nursery:
+        desk = Desk(MemoryNetwork(nursery))
+        raised = trio.Event()
+
+        async def run() -> None:
+            with pytest.raises(ValueError, match="no socket"):
+                await desk.leader.run()
+            raised.set()
+
+        nursery.start_soon(run)
+        nursery.start_soon(desk.sit, 1)
+        await wait_all_tasks_blocked()
+        monkeypatch.setattr(desk.inbox, "wait", break_down)
+        nursery.start_soon(desk.leader.until, Asker())  # it takes the lead
+        with trio.fail_after(BOUND_S):
+            await raised.wait()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_flush_that_left_something_behind_is_called_again(

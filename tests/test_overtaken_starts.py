@@ -36,3 +36,17 @@ async def test_a_start_is_overtaken_by_the_end_of_its_parent(
                 await parent.stop()
         assert await system.tree() == []
         assert {*refusals} <= {"parent is not alive", "no actor is named parent"}
+
+
+class Slow(Actor):
+    async def on_start(self) -> None:
+        await trio.sleep(1)
+
+
+async def test_a_start_under_way_is_told_how_its_parent_ended(autojump_clock: MockClock) -> None:
+    async with open_virtual_system() as system:
+        parent = await system.spawn(Parent, name="parent")
+        await parent.tell(Parent.leave)
+        with pytest.raises(ActorDeadError, match="parent is not alive") as raised:
+            await system.spawn(Slow, parent=parent)
+        assert str(raised.value.reason) == "normal"

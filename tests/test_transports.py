@@ -341,6 +341,26 @@ async def test_a_peer_may_connect_before_the_other_has_bound() -> None:
 
 
 @pytest.mark.real
+async def test_a_socket_closed_underneath_is_told_to_who_waits_not_to_who_receives() -> None:
+    async with open_wire("ipc") as wire, trio.open_nursery() as nursery:
+        inbox = wire.open(1)
+        assert isinstance(inbox, ZmqTransport)
+
+        async def receive() -> None:
+            while inbox.receive() is None:
+                await inbox.wait()
+
+        async def lead() -> None:
+            with pytest.raises(trio.BrokenResourceError, match=inbox.endpoint):
+                await receive()
+
+        nursery.start_soon(lead)
+        await wait_all_tasks_blocked()
+        inbox._router.close()
+        assert inbox.receive() is None
+
+
+@pytest.mark.real
 async def test_an_ipc_path_has_107_bytes_at_most() -> None:
     async with open_wire("ipc") as wire, trio.open_nursery() as nursery:
         for letter in ("x", "\u00fc"):

@@ -17,6 +17,8 @@ from actors.record import Happened
 from actors.virtual import VirtualSystem, open_virtual_system
 from runtime.codec import Buffer
 from runtime.exits import ExitReason
+from runtime.memory_body import MemoryBody
+from runtime.orders import Exited
 
 
 class Counter(Actor):
@@ -339,6 +341,23 @@ async def test_a_frozen_node_is_killed_by_a_stop_and_hears_its_signals_when_thaw
         assert (await system.tree())[0].state != "dead"
         system.thaw(two)
         assert essence(await two.wait()) == "shutdown"
+
+
+async def test_a_stop_answers_with_how_it_ended_though_that_is_known_late(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = MemoryBody.exited
+
+    async def say_late(body: MemoryBody) -> Exited:
+        await trio.sleep(0.5)
+        return await said(body)
+
+    monkeypatch.setattr(MemoryBody, "exited", say_late)
+    async with open_virtual_system() as system:
+        ref = await system.spawn(Counter)
+        monkeypatch.setattr(system.host, "_on_exit", lambda exited: None)
+        system.freeze(ref)
+        assert str(await ref.stop()) == "killed(SIGKILL)"
 
 
 async def test_a_network_that_loses_messages_is_a_silence(autojump_clock: MockClock) -> None:
