@@ -77,6 +77,8 @@ class Audits:
             else:
                 round.awaited[record.incarnation] = record.name
                 exchange.say(record.peer, wire.Audit(number))
+        own = exchange.books.totals()
+        unbalanced: tuple[Imbalance, ...] = ()
         try:
             with trio.move_on_after(ANSWERS_S):
                 own, unbalanced = await exchange.auditing.account()
@@ -118,6 +120,9 @@ class Audits:
         self._exchange.books.take((incarnation, *account.totals))
         if not account.number:
             self._last.add(incarnation)
+            record = self._nodes.roll.incarnation(incarnation)
+            if record is None or not record.started:  # nobody will hear that it died
+                self._fold(incarnation)
         elif (round := self._rounds.get(account.number)) is not None:
             round.unbalanced += account.unbalanced
             round.settle(incarnation)

@@ -6,7 +6,7 @@ first time, and ends. So the path of all others is as it was.
 Invariants
 ----------
 * A traced ask is answered, refused, cancelled and counted like any other.
-* Its handler is gone once it has started, or is known to be nowhere in the mailbox.
+* Its handler stays as long as it may wait in the mailbox, and is taken back with the next one.
 
 Stations: ``received`` (read off the wire), ``queued`` (in the mailbox, or started at once if it is
 reentrant), ``started``, ``suspended``, ``ended``.
