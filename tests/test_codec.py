@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import codec
+from runtime import codec, inquiry
 from runtime import envelope as wire
 from runtime.address import Address
 from runtime.codec import Batch, Buffer, decode, encode, weigh
@@ -43,6 +43,14 @@ UNSIZED: dict[wire.Envelope, int] = {
     wire.Fallen(3, ADDRESS, REASON): 50,
     wire.Suspicion(3, ADDRESS, "busy", "in spin"): 51,
     wire.Link(7, ADDRESS, True): 52,
+    inquiry.Audit(3): 54,
+    inquiry.Account(3, (1, 2)): 55,
+    inquiry.Mark(3, (1, 2)): 56,
+    inquiry.Marked(3, (1, 2, 2, 0)): 57,
+    inquiry.Letters((), 2): 58,
+    inquiry.Ping(1, 9): 59,
+    inquiry.Pong(1, 9, True): 60,
+    inquiry.Station(9, "routed", 1.5): 62,
 }
 SIZED: dict[wire.Envelope, int] = {
     wire.Tell(1, "add", 3): 2,
@@ -53,6 +61,7 @@ SIZED: dict[wire.Envelope, int] = {
     wire.Welcome("m:C", 3, ADDRESS, 1, 0.25, 8, 9, (), 1, ADDRESS, 0.5): 32,
     wire.Run(ADDRESS, 6, 3): 47,
     wire.Snapshot(7, 3): 53,
+    inquiry.Traced(1, "add", 3, 9, 1.5, ("a", "b")): 61,
 }
 every_envelope = pytest.mark.parametrize(
     ("envelope", "tag"), [*UNSIZED.items(), *SIZED.items()], ids=lambda v: type(v).__name__
