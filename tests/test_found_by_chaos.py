@@ -24,9 +24,12 @@ class Host(Actor):
     async def ping(self) -> str:
         return self.ref.name
 
+    async def crash(self) -> None:
+        raise ValueError("as told")
+
     @reentrant
     async def house(self, name: str) -> ActorRef[Host]:
-        return await self.spawn(Host, name=name, local=True)
+        return await self.spawn(Host, name=name, local=True, restart="permanent")
 
     async def watch(self, ref: ActorRef[Host]) -> None:
         self.monitor(ref)
@@ -74,6 +77,25 @@ async def test_a_cell_of_a_frozen_process_ends_with_it_though_its_name_was_freed
             nursery.cancel_scope.cancel()
         assert ends == ["killed"]
         assert await watcher.ask(Host.heard) == ["host/cell killed"]
+
+
+async def test_a_cell_whose_process_dies_while_it_waits_for_its_next_life_is_dead(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system(intensity=(1000, 1.0)) as system:
+        host = await system.spawn(Host, name="host")
+        await host.ask(Host.house, "cell")
+        for _ in range(5):
+            await (await system.lookup("host/cell", Host)).tell(Host.crash)
+            await trio.sleep(0.01)
+            if (await system.tree())[1].state == "restarting":
+                break
+        await host.kill()
+        await trio.sleep(30)
+        assert [(row.name, row.state) for row in await system.tree()] == [
+            ("host", "dead"),
+            ("host/cell", "dead"),
+        ]
 
 
 async def test_a_node_is_known_though_ten_thousand_have_ended_after_a_cell_of_it() -> None:
