@@ -4,7 +4,7 @@
     python -m tests.chaos --seconds 60 --seed TEXT [--mode virtual|real|both]
     python -m tests.chaos --mode virtual --replay TEXT/17 [--minimise]
 
-A *virtual* run is 200 operations on an `open_virtual_system`, replayed exactly by its seed; many of
+A *virtual* run is 250 operations on an `open_virtual_system`, replayed exactly by its seed; many of
 them fill the time. A *real* run is one tree of processes, killed and stopped for real; its seed
 gives the same operations again, though not the same instants. What is checked is in
 `tests.chaos_audit` (the insides of a virtual system, at every step) and `tests.chaos_driver`.
@@ -43,7 +43,7 @@ from tests.chaos_journal import JOURNAL
 from tests.chaos_plan import Op, draw
 from tests.real import home_folder, marked, run_folders
 
-OPERATIONS = 200
+OPERATIONS = 250
 CALM_S = 90.0
 """Of virtual time: the longest pause before a restart is 10 s, the longest wait for credit 30."""
 REAL_CALM_S = 40.0
@@ -121,7 +121,11 @@ async def _virtual(seed: str, ops: Sequence[Op], done: list[Op]) -> None:
                     if JOURNAL.faults:
                         break
                 if not abrupt and not JOURNAL.faults:
-                    await trio.sleep(CALM_S)
+                    await trio.sleep(5.0)
+                    with trio.move_on_after(CALM_S):
+                        while nursery.child_tasks or _restless(driver):  # noqa: ASYNC110
+                            await trio.sleep(1.0)
+                    await trio.sleep(5.0)  # whatever is linked has been dragged along
                     auditor.settle()
                 nursery.cancel_scope.cancel()
         began = trio.current_time()

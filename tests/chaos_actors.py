@@ -80,6 +80,15 @@ class Chaotic(Actor):
             await trio.sleep(nap_s)
         return number
 
+    @reentrant
+    async def linger(self) -> None:
+        """Until nobody waits for it."""
+        await trio.sleep_forever()
+
+    async def dwell(self) -> None:
+        """The same, and nobody else is served meanwhile."""
+        await trio.sleep_forever()
+
     async def refuse(self, number: int) -> None:
         raise Boom(str(number))
 
@@ -163,6 +172,8 @@ class Family(Supervisor):
     def children(self) -> list[ChildSpec[Any]]:
         return [child(Chaotic, name=f"f-{letter}") for letter in "abc"]
 
+    linger = Chaotic.linger
+    dwell = Chaotic.dwell
     note = Chaotic.note
     refuse = Chaotic.refuse
     count = Chaotic.count
@@ -240,10 +251,26 @@ async def _say(source: int, target: ActorRef[Chaotic], talk: Talk) -> None:
             JOURNAL.accepted[pair] += 1
     elif talk.kind == "stream":
         await _stream(source, target, talk)
+    elif talk.kind in ("linger", "dwell"):
+        await _leave(target, Chaotic.linger if talk.kind == "linger" else Chaotic.dwell, talk)
     elif talk.kind == "refuse":
         await target.ask(Chaotic.refuse, JOURNAL.number(pair))
     elif talk.kind == "misfit":
         await target.ask(Chaotic.refuse, "no number")  # type: ignore[arg-type]
+
+
+async def _leave(target: ActorRef[Chaotic], handler: Any, talk: Talk) -> None:
+    """Ask, and wait no longer after a while: the deadline that travels is a later one."""
+    scope = trio.CancelScope()
+
+    async def ask() -> None:
+        with scope, suppress(*EXPECTED, RuntimeError):
+            await target.ask(handler)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.sleep(talk.nap_s + 0.01 * (talk.count % 30))
+        scope.cancel()
 
 
 async def _stream(source: int, target: ActorRef[Chaotic], talk: Talk) -> None:

@@ -168,7 +168,7 @@ class Auditor:
             state = nodes.places.state(name)
             if state in (State.FROZEN, State.BUSY, State.CUT_OFF, State.RESTARTING):
                 JOURNAL.faults.append(f"{name} is {state.value if state else ''} for good")
-            if record.planned or record.unwanted:
+            if (record.planned or record.unwanted) and nodes.roll.has_host(record):
                 JOURNAL.faults.append(f"somebody wants the end of {name}, and it stays")
             if (
                 record.spec.restart == "permanent"

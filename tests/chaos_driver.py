@@ -170,6 +170,13 @@ class Driver:
         target = self._ref(op.whom, op.which)
         await self._ref(op.who).tell(Chaotic.act, target, op.talk or Talk("ask"))
 
+    async def _crowd(self, op: Op) -> None:
+        """Everybody says it to the same."""
+        target = self._ref(op.whom, op.which)
+        for name in list(self.lives):
+            with suppress(*EXPECTED):
+                await self.refs[name].tell(Chaotic.act, target, op.talk or Talk("ask"))
+
     async def _relay(self, op: Op) -> None:
         assert op.talk is not None
         first, second = self._ref(op.who), self._ref(op.whom, op.which)

@@ -18,11 +18,11 @@ import msgspec
 
 from runtime.behaviour import Restart, Strategy
 
-NODES = [f"n{number}" for number in range(10)]
+NODES = [f"n{number}" for number in range(7)]
 LOCALS = [f"n{number}/l" for number in range(4)]
 LISTED = ["f", "f-a", "f-b", "f-c"]
 BORN = [f"n{number}-c" for number in range(4)]
-NAMES = [*NODES, *NODES, *LOCALS, *LISTED, *BORN]
+NAMES = [*NODES, *NODES, *NODES, *LOCALS, *LISTED, *BORN]
 
 BEARS, STUMBLES, SLOW = 1, 2, 4
 """Tags of an actor: its on_start spawns a child; fails at every third start; takes 0.05 s."""
@@ -72,12 +72,16 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.json.encode(self).decode()
 
 
+SAYINGS = (
+    "ask", "ask", "ask", "tell", "tell", "tell", "burst", "stream", "stream", "linger", "dwell",
+    "refuse", "misfit",
+)  # fmt: skip
 WEIGHTS = {
-    "spawn": 14, "grow": 8, "local": 5, "unnamed": 3, "family": 2,
-    "talk": 14, "act": 30, "relay": 6, "monitor": 7, "demonitor": 2, "link": 3,
-    "kill": 7, "crash": 4, "leave": 2, "quit": 2, "vanish": 2, "term": 2, "segv": 1,
-    "freeze": 5, "hang": 3, "stop": 4, "destroy": 2, "restart": 4,
-    "cancel": 5, "lookup": 2, "tree": 1, "wait": 2,
+    "spawn": 14, "grow": 8, "local": 7, "unnamed": 3, "family": 2,
+    "talk": 16, "act": 40, "crowd": 8, "relay": 8, "monitor": 12, "demonitor": 2, "link": 4,
+    "kill": 7, "crash": 3, "leave": 2, "quit": 2, "vanish": 2, "term": 2, "segv": 1,
+    "freeze": 5, "hang": 4, "stop": 3, "destroy": 2, "restart": 4,
+    "cancel": 6, "lookup": 2, "tree": 1, "wait": 3,
 }  # fmt: skip
 GROWING = 10
 """So many spawns come first."""
@@ -98,7 +102,7 @@ def _draw(rng: Random, kind: str, pace_s: float) -> Op:
     who, whom = rng.choice(NAMES), rng.choice(NAMES)
     which = rng.choices(("present", "before", "following"), (8, 1, 2))[0]
     talk = birth = None
-    if kind in ("talk", "act"):
+    if kind in ("talk", "act", "crowd"):
         talk = _talk(rng)
     elif kind == "relay":
         talk = Talk("relay", round(0.1 * rng.random(), 3), deadline_s=round(2 * rng.random(), 3))
@@ -120,12 +124,14 @@ def _draw(rng: Random, kind: str, pace_s: float) -> Op:
 
 
 def _talk(rng: Random) -> Talk:
-    kind = rng.choice(("ask", "ask", "tell", "tell", "burst", "stream", "refuse", "misfit"))
+    kind = rng.choice(SAYINGS)
+    size = rng.choice((0, 0, 100, 5000, 60_000))
+    most = 300 if size < 60_000 else 20
     return Talk(
         kind,
         nap_s=rng.choice((0.0, 0.0, 0.0, round(0.2 * rng.random(), 3))),
-        count=rng.choice((1, 3, rng.randrange(300))),
-        size=rng.choice((0, 0, 100, 5000, 60_000)),
+        count=rng.choice((1, 3, rng.randrange(most))),
+        size=size,
         deadline_s=rng.choice((0.0, 0.0, round(rng.random(), 3))),
         after=rng.choice((0, rng.randrange(20))),
     )
