@@ -4,7 +4,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench matrix clean
+SECONDS ?= 60
+SEED ?= 0
+MODE ?= both
+
+.PHONY: run test check bench matrix chaos clean
 
 run: .venv/.installed
 	@exec $(BIN)/regrow $(ARGS)
@@ -26,6 +30,9 @@ matrix: .venv/.tested
 
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: .venv/.tested
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) --mode $(MODE) $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

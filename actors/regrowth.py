@@ -143,6 +143,7 @@ class Regrowth:
             if child is None or child.unwanted or not child.gone.is_set():
                 continue  # removed meanwhile, or started by somebody else
             if not self._nodes.roll.has_host(child):
+                self._nodes.roll.mark(name, State.DEAD)  # its process died while it waited
                 continue
             child = await self.again(child)
             if not child.started:

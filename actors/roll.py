@@ -39,6 +39,7 @@ class Roll:
         self._incarnation = CONTROLLER_INCARNATION
         self._by_incarnation: dict[int, Record] = {}
         self._by_endpoint: dict[str, Record] = {}
+        self._locals: dict[str, dict[int, Record]] = {}  # that have not ended, by endpoint
         self._ended: deque[Record] = deque()
         self._counters: dict[str, int] = {}
 
@@ -100,7 +101,9 @@ class Roll:
         record = Record(address, spec, args)
         self.records[name] = record
         self._by_incarnation[record.incarnation] = record
-        if not spec.local:
+        if spec.local:
+            self._locals.setdefault(endpoint, {})[record.incarnation] = record
+        else:
             self._by_endpoint[endpoint] = record
         return record
 
@@ -121,11 +124,15 @@ class Roll:
     def remember(self, record: Record) -> None:
         """It has ended: find it as long as `ENDED_KEPT` others have not ended after it."""
         self._ended.append(record)
+        cells = self._locals.get(record.address.endpoint, {})
+        if cells.pop(record.incarnation, None) is not None and not cells:
+            del self._locals[record.address.endpoint]
         if len(self._ended) > ENDED_KEPT:
             oldest = self._ended.popleft()
             if self.records.get(oldest.name) is not oldest:
                 self._by_incarnation.pop(oldest.incarnation, None)
-                self._by_endpoint.pop(oldest.address.endpoint, None)
+                if not oldest.spec.local:
+                    self._by_endpoint.pop(oldest.address.endpoint, None)
 
     # -- who
 
@@ -177,12 +184,8 @@ class Roll:
         return record
 
     def locals_of(self, record: Record) -> list[Record]:
-        """The local cells that run in the process of this node."""
-        return [
-            each
-            for each in self.records.values()
-            if each.spec.local and each.address.endpoint == record.address.endpoint
-        ]
+        """The cells in the process of this node that have not ended, whoever has their names."""
+        return list(self._locals.get(record.address.endpoint, {}).values())
 
     def mark(self, name: str, state: State) -> None:
         """Note what becomes of the dead."""

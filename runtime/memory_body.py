@@ -123,13 +123,13 @@ class MemoryBody:
 
     def hang(self) -> None:
         """It neither hears nor is heard until `yield_again`, but is not stopped."""
-        if not self._still:
+        if not self._still and self.status is None:
             self.hung_at = trio.current_time()
             self._stand_still()
 
     def yield_again(self) -> None:
-        """It goes on where it hung."""
-        if self.hung_at is not None:
+        """It goes on where it hung, if it lives still."""
+        if self.hung_at is not None and self.status is None:
             self.hung_at = None
             self._go_on()
 

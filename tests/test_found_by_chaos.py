@@ -1,0 +1,112 @@
+"""What runs of chaos have found, made small: each of these failed once."""
+
+from __future__ import annotations
+
+import signal
+
+import trio
+from trio.testing import MockClock
+
+from actors import Actor, ActorRef, reentrant
+from actors.down import Down
+from actors.roll import ENDED_KEPT, Roll
+from actors.virtual import open_virtual_system
+from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
+from runtime.registrar import Spec
+
+
+class Host(Actor):
+    """Runs a cell beside itself, and hears of ends."""
+
+    def __init__(self) -> None:
+        self.downs: list[str] = []
+
+    async def ping(self) -> str:
+        return self.ref.name
+
+    async def crash(self) -> None:
+        raise ValueError("as told")
+
+    @reentrant
+    async def house(self, name: str) -> ActorRef[Host]:
+        return await self.spawn(Host, name=name, local=True, restart="permanent")
+
+    async def watch(self, ref: ActorRef[Host]) -> None:
+        self.monitor(ref)
+
+    async def on_down(self, down: Down) -> None:
+        self.downs.append(f"{down.ref.name} {down.reason.kind}")
+
+    async def heard(self) -> list[str]:
+        return self.downs
+
+
+async def test_what_hung_and_was_killed_never_yields_again(autojump_clock: MockClock) -> None:
+    async with open_virtual_system() as system:
+        ref = await system.spawn(Host)
+        (body,) = system.host.bodies.values()
+        system.hang(ref)
+        system.kill(ref)
+        await trio.sleep(1)
+        body.yield_again()
+        body.hang()
+        body.signal(signal.SIGCONT)
+        assert await system.tree() != []
+
+
+async def test_a_cell_of_a_frozen_process_ends_with_it_though_its_name_was_freed_before(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system() as system:
+        host = await system.spawn(Host, name="host")
+        watcher = await system.spawn(Host, name="watcher")
+        cell = await host.ask(Host.house, "cell")
+        await watcher.ask(Host.watch, cell)
+        ends: list[str] = []
+
+        async def wait() -> None:
+            ends.append((await cell.wait()).kind)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            system.freeze(host)
+            await host.stop()
+            with trio.move_on_after(5):
+                while not ends:  # noqa: ASYNC110
+                    await trio.sleep(0.1)
+            nursery.cancel_scope.cancel()
+        assert ends == ["killed"]
+        assert await watcher.ask(Host.heard) == ["host/cell killed"]
+
+
+async def test_a_cell_whose_process_dies_while_it_waits_for_its_next_life_is_dead(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system(intensity=(1000, 1.0)) as system:
+        host = await system.spawn(Host, name="host")
+        await host.ask(Host.house, "cell")
+        for _ in range(5):
+            await (await system.lookup("host/cell", Host)).tell(Host.crash)
+            await trio.sleep(0.01)
+            if (await system.tree())[1].state == "restarting":
+                break
+        await host.kill()
+        await trio.sleep(30)
+        assert [(row.name, row.state) for row in await system.tree()] == [
+            ("host", "dead"),
+            ("host/cell", "dead"),
+        ]
+
+
+async def test_a_node_is_known_though_ten_thousand_have_ended_after_a_cell_of_it() -> None:
+    roll = Roll(Address("system", CONTROLLER, CONTROLLER_INCARNATION, "here:1"), "there:{}".format)
+    node = roll.reserve("node", Spec(entry="", parent=CONTROLLER), b"")
+    cell = roll.reserve("node/cell", Spec(entry="", parent="node", local=True), b"")
+    roll.strike(cell)
+    roll.remember(cell)
+    for _ in range(ENDED_KEPT):
+        each = roll.reserve("each", Spec(entry="", parent=CONTROLLER), b"")
+        roll.strike(each)
+        roll.remember(each)
+    assert roll.known(cell.address) is None
+    assert roll.at(node.address.endpoint) is node
