@@ -197,7 +197,9 @@ class Controller(Registrar, Actor):
         elif record.pid and not record.gone.is_set():
             record.signal(SIGKILL, _KILL)
             await record.gone.wait()
-            return Answer(reason=record.reason or ExitReason(kind="killed", signal=SIGKILL))
+            return Answer(
+                reason=record.reason or ExitReason(kind="killed", signal=SIGKILL, message=_KILL)
+            )
         return Answer(reason=record.known_reason)
 
     @reentrant
