@@ -53,7 +53,7 @@ def found(path: bytes) -> Content:
     Raises:
         StateError: it is torn, or cannot be read.
     """
-    with _connected(path, _reading(path)) as base, _transaction(base, "DEFERRED"):
+    with _connected(path, _reading(path), OTHERS_S) as base, _transaction(base, "DEFERRED"):
         (verdict,) = base.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise refusal(path, f"it is torn: {verdict}")
