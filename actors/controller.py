@@ -154,6 +154,9 @@ class Controller(Registrar, Actor):
         if roll.holds(record):
             record.planned = True  # nobody else is to restart it meanwhile
             await self._stopping.end_alone(record)
+            if not record.gone.is_set():
+                record.planned = record.unwanted  # else nobody would restart it
+                return Answer(refusal=self._lives_on(record))
             await self._stopping.stop_unnamed_under(record.name)
         if not roll.holds(record) or record.unwanted:
             why = f"{record.address} is not the last of its name"
@@ -178,7 +181,10 @@ class Controller(Registrar, Actor):
         record = self._known(who)
         if isinstance(record, Refusal):
             return Answer(refusal=record)
-        await self._stopping.stop(self.nodes.roll.heir(record))
+        heir = self.nodes.roll.heir(record)
+        await self._stopping.stop(heir)
+        if not heir.gone.is_set():
+            return Answer(refusal=self._lives_on(heir))
         if record.gone.is_set():
             await record.ended.wait()  # bounded: by then it is certainly dead
         return Answer(reason=record.known_reason)
@@ -193,7 +199,8 @@ class Controller(Registrar, Actor):
         if record.spec.local and not record.gone.is_set():
             record.signal(SIGKILL, _KILL)  # it has no process of its own
             tell_local(record, self._cell.exchange, force=True)
-            await record.goes_within(POLITE_S)
+            if not await record.goes_within(POLITE_S):
+                return Answer(refusal=self._lives_on(record))
         elif record.pid and not record.gone.is_set():
             record.signal(SIGKILL, _KILL)
             await record.gone.wait()
@@ -201,6 +208,13 @@ class Controller(Registrar, Actor):
                 reason=record.reason or ExitReason(kind="killed", signal=SIGKILL, message=_KILL)
             )
         return Answer(reason=record.known_reason)
+
+    def _lives_on(self, record: Record) -> Refusal:
+        """Of a local cell, which cannot be killed but with its process."""
+        home = self.nodes.roll.at(record.address.endpoint)
+        verdict = "busy" if home is None or home.verdict == "ok" else home.verdict
+        why = f"{record.address} lives on, for its process is {verdict}: it ends when that goes on"
+        return Refusal(kind="unreachable", message=why, verdict=verdict)
 
     @reentrant
     async def wait_for(self, who: Address) -> Answer:

@@ -2,7 +2,8 @@
 
 Invariants
 ----------
-* When `end` returns the node has ended, whatever it did about it.
+* When `end` returns the node has ended, whatever it did about it. A local cell has not, if its
+  process stands still: it ends when that goes on.
 * Who could not hear is not asked: one that is frozen, or never came up, gets SIGKILL at once.
 """
 

@@ -137,6 +137,10 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
 
         It may finish its current handler (0.5 s) and its ``on_stop``; what does not end is
         killed within 2 s, what is frozen at once. For one that is dead already: how it died.
+
+        Raises:
+            UnreachableError: it is a local cell that lives on, forgotten, until its frozen or
+                busy process goes on or ends.
         """
         return await requests.stop(speaker(), self)
 
@@ -144,6 +148,10 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
         """It is certainly dead, by SIGKILL; what is placed under it lives on.
 
         Nobody ordered that end: who is permanent or transient lives again.
+
+        Raises:
+            UnreachableError: it is a local cell whose process is frozen or busy; it ends when
+                that goes on.
         """
         return await requests.kill(speaker(), self)
 
@@ -155,6 +163,8 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
 
         Raises:
             SpawnError: the next incarnation did not come up.
+            UnreachableError: it is a local cell whose process is frozen or busy; it ends when
+                that goes on, and lives again if it is permanent.
         """
         return cast("Self", ref_to(await requests.restart(speaker(), self)))
 

@@ -133,7 +133,9 @@ class Regrowth:
             await self._stopping.stop(record)
             return
         await self._stopping.halt(record)
-        if self._nodes.roll.holds(record):
+        if not record.gone.is_set():  # a cell of a process that stands still
+            record.planned = record.unwanted  # else it would not live again after its end
+        elif self._nodes.roll.holds(record):
             self._nodes.roll.mark(name, State.RESTARTING)
 
     async def _start(self, names: Sequence[str]) -> Record | None:

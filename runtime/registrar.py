@@ -16,7 +16,7 @@ import msgspec
 from runtime.accounts import Audit, DeadLetter
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.behaviour import Behaviour, Restart, Strategy
-from runtime.errors import ActorDeadError, SpawnError
+from runtime.errors import ActorDeadError, SpawnError, UnreachableError
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
 
@@ -48,11 +48,12 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why not. ``kind``: ``spawn``, ``misuse``, ``unknown`` or ``dead``."""
+    """Why not. ``kind``: ``spawn``, ``misuse``, ``unknown``, ``dead`` or ``unreachable``."""
 
     kind: str
     message: str
     reason: ExitReason | None = None
+    verdict: str = ""
 
     def error(self) -> Exception:
         """The exception that an asker raises of it."""
@@ -62,6 +63,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
             return ActorDeadError(self.message, self.reason)
         if self.kind == "misuse":
             return ValueError(self.message)
+        if self.kind == "unreachable":
+            return UnreachableError(self.message, self.verdict)
         return SpawnError(self.message)
 
 

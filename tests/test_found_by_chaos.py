@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -12,6 +13,7 @@ from actors.down import Down
 from actors.roll import ENDED_KEPT, Roll
 from actors.virtual import open_virtual_system
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
+from runtime.errors import UnreachableError
 from runtime.registrar import Spec
 
 
@@ -96,6 +98,41 @@ async def test_a_cell_whose_process_dies_while_it_waits_for_its_next_life_is_dea
             ("host", "dead"),
             ("host/cell", "dead"),
         ]
+
+
+async def test_a_cell_of_a_process_that_stands_still_is_not_restarted_beside_itself(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system() as system:
+        host = await system.spawn(Host, name="host")
+        cell = await host.ask(Host.house, "cell")
+        system.hang(host)
+        for verb in (ActorRef.restart, ActorRef.kill):
+            with pytest.raises(UnreachableError, match=r"host/cell.*lives on"):
+                await verb(cell)
+        assert (await system.lookup("host/cell")) == cell
+        system.yield_again(host)
+        await trio.sleep(1)
+        again = await system.lookup("host/cell", Host)  # it is permanent
+        assert again.incarnation > cell.incarnation
+        assert await again.ask(Host.ping) == "host/cell"
+
+
+async def test_a_group_does_not_wait_for_a_cell_of_a_process_that_stands_still(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system() as system:
+        host = await system.spawn(Host, name="host", strategy="one_for_all")
+        cell = await host.ask(Host.house, "cell")
+        sibling = await system.spawn(Host, name="sibling", parent=host, restart="permanent")
+        system.hang(host)
+        system.kill(sibling)
+        await trio.sleep(10)
+        assert await (await system.lookup("sibling", Host)).ask(Host.ping) == "sibling"
+        system.yield_again(host)
+        await trio.sleep(10)
+        again = await system.lookup("host/cell", Host)
+        assert again.incarnation > cell.incarnation
 
 
 async def test_a_node_is_known_though_ten_thousand_have_ended_after_a_cell_of_it() -> None:
