@@ -99,7 +99,8 @@ class Writer:
         self._opening = opening
         with _told(path):
             self._identity = _identity(path)
-            self._base = _connect(path, "mode=rw", 0.0)
+            self._base = _connect(path, "mode=rw", OTHERS_S)
+            self._base.execute("PRAGMA busy_timeout = 0")  # each beat tries again
 
     def write(self, changes: Changes) -> None:
         """The file holds the changes, all of them."""
