@@ -290,6 +290,9 @@ class Nodes:
                 self._gone(record, self._certify(record, ExitReason(kind="unknown")))
                 self.hear_exit(await body.exited())
         finally:
+            if not record.gone.is_set():  # the runtime ends, and the host kills all that it has:
+                record.gone.set()  # nobody is to wait for this who would hold that up
+                record.ended.set()
             body.close()
 
     def _ended(self, record: Record, seen: ExitReason) -> None:

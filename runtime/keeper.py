@@ -146,8 +146,8 @@ class Keeper:
                 send_signal(pidfd)
             for _, pidfd in left:
                 await wait_exited(pidfd)
-        if left:
-            sessions = {node.pid: node.incarnation for node, _ in left}
+        if self._nodes:  # of whose ends the zygote has not said that their strays are seen to
+            sessions = {node.pid: node.incarnation for node, _ in self._nodes.values()}
             kill_strays(self._folder, set(sessions.values()), sessions)
         for _, pidfd in self._nodes.values():
             close_pidfd(pidfd)

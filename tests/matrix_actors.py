@@ -18,7 +18,6 @@ from runtime.zmq_transport import ZmqTransport
 from tests.matrix_cells import CODE, WHY
 from tests.real_actors import start_strays
 
-ON_STOP_S = 0.2
 SLOW_S = 1.0
 MIB = 1024 * 1024
 Ended = tuple[str, str, float]
@@ -83,7 +82,7 @@ class Node(Actor):
         self.armed = event
 
     async def on_stop(self, reason: object) -> None:
-        await trio.sleep(ON_STOP_S)
+        await trio.sleep(float(os.environ["MATRIX_ON_STOP_S"]))
         if self.armed:
             inflict(self.armed, self._cell.exchange, os.environ["TMPDIR"])
 

@@ -179,7 +179,15 @@ def expected(cell: Cell) -> dict[str, Ends]:
             else:
                 kinds = {each.partition("(")[0] for each in why if each.startswith("crashed(")}
                 kinds |= {"shutdown"} if cell.stops else set()
-                found[what] = DEAD, why | UNKNOWN | kinds  # its own word, before its death
+                errors = DEAD
+                if cell.stops and cell.event == "SIGSTOP":  # the stop may take until the verdict
+                    errors, kinds = errors | {"UnreachableError"}, kinds | {"frozen"}
+                if kind == "spawn by":  # what the ending handler itself is told
+                    errors, kinds = (
+                        errors | {"RemoteError"},
+                        kinds | {f"ActorDeadError: {name} is not alive"},
+                    )
+                found[what] = errors, why | UNKNOWN | kinds  # its own word, before its death
         if cell.stops and name in cell.hit:
             found[f"stop {name}"] = FINE, why
     return found

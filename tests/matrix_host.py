@@ -189,6 +189,7 @@ class Scene:
 
 
 async def main(cell: Cell) -> None:
+    os.environ["MATRIX_ON_STOP_S"] = "0.2" if cell.stops else "0"
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     orders = trio.lowlevel.FdStream(os.dup(0))
     async with open_system() as system, trio.open_nursery() as nursery:

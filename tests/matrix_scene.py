@@ -23,6 +23,7 @@ from tests.matrix_cells import Cell
 from tests.matrix_oom import limited
 from tests.real import Console, family, marked, open_console, run_folders
 
+HEAR_S = 60.0
 HEADROOM_BYTES = 256 * 1024 * 1024
 Line = dict[str, Any]
 
@@ -43,6 +44,9 @@ class Scene:
         self.zygote = 0
 
     async def hear(self) -> Line:
+        with trio.fail_after(HEAR_S):
+            while b"\n" not in self.host._rest:
+                assert await self.host._read(), self.host.errors()
         line: Line = json.loads(await self.host.line())
         self.lines.append(line)
         return line

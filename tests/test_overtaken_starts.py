@@ -1,5 +1,7 @@
 """A start whose parent ends meanwhile: it ends too, at once, and nothing is left."""
 
+from contextlib import suppress
+
 import pytest
 import trio
 from trio.lowlevel import checkpoint
@@ -50,3 +52,21 @@ async def test_a_start_under_way_is_told_how_its_parent_ended(autojump_clock: Mo
         with pytest.raises(ActorDeadError, match="parent is not alive") as raised:
             await system.spawn(Slow, parent=parent)
         assert str(raised.value.reason) == "normal"
+
+
+async def test_a_start_under_way_does_not_hold_up_the_end_of_a_runtime_that_failed(
+    autojump_clock: MockClock,
+) -> None:
+    async def fail() -> None:
+        await trio.sleep(0.5)
+        raise ValueError("the runtime is at fault")
+
+    async def start_in_it() -> None:
+        async with open_virtual_system() as system:
+            system.nodes._tasks.start_soon(fail)
+            with suppress(trio.ClosedResourceError):
+                await system.spawn(Slow)
+            await trio.sleep_forever()
+
+    with trio.fail_after(5), pytest.raises(ValueError, match="at fault"):
+        await start_in_it()

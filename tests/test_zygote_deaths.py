@@ -23,7 +23,7 @@ from runtime.orders import (
     decode_news,
     encode,
 )
-from runtime.pidfd import has_exited
+from runtime.pidfd import has_exited, wait_exited
 from runtime.run_folder import open_run_folder
 from tests.real import nodes_of
 from tests.zygote_colony import ROOT, Colony, Fifo, open_colony, short_folder, watched
@@ -64,6 +64,20 @@ async def test_strays_die_with_their_node_and_not_before() -> None:
             os.kill(other.pid, signal.SIGKILL)
             with trio.fail_after(1):
                 await second.all_gone()
+
+
+async def test_strays_do_not_outlive_a_block_whose_zygote_stands_still() -> None:
+    with watched() as strays:
+        async with open_colony() as colony:
+            with trio.fail_after(5):
+                node = await colony.fork("start_strays")
+                for pid in (await stray_pids(colony)).values():
+                    strays.add(pid)
+                os.kill(colony.keeper.pid, signal.SIGSTOP)
+                os.kill(node.pid, signal.SIGKILL)
+                await wait_exited(strays.add(node.pid))
+        with trio.fail_after(1):
+            await strays.all_gone()
 
 
 async def test_a_killed_zygote_is_replaced_and_the_nodes_live_on() -> None:
