@@ -43,24 +43,36 @@ class Guardians:
         self._records = records
 
     def stand_in(self, guardian: Record) -> None:
-        """Listen to the wards of one that is silent itself; give them back when it is heard."""
-        for name in self._places.wards(guardian.name):
-            ward = self._records[name]
-            if not ward.started or ward.gone.is_set():
-                continue
-            if guardian.verdict == "ok":
-                self.guard.unguard(ward.sequence + 1, ward.incarnation)
-                self.assign(guardian.name, ward)
-            else:
-                self.assign(CONTROLLER, ward)
+        """Listen to the wards of one that is silent itself; give them back when it is heard.
+
+        And to those of the cells in its process.
+        """
+        for its in self._process_of(guardian):
+            for name in self._places.wards(its):
+                ward = self._records[name]
+                if not ward.started or ward.gone.is_set():
+                    continue
+                if guardian.verdict == "ok":
+                    self.guard.unguard(ward.sequence + 1, ward.incarnation)
+                self.assign(its, ward)
+
+    def _process_of(self, node: Record) -> list[str]:
+        here = node.address.endpoint
+        return [name for name, record in self._records.items() if record.address.endpoint == here]
+
+    def _silent(self, guardian: str) -> bool:
+        """Whether its process is known not to be heard at present."""
+        node = self._records.get(guardian.partition("/")[0])
+        return node is not None and node.verdict != "ok"
 
     def address_of(self, name: str) -> Address:
         return self._exchange.address if name == CONTROLLER else self._records[name].address
 
     def assign(self, guardian: str, record: Record) -> None:
+        """Its guardian listens to it, or the controller as long as that is silent itself."""
         if record.spec.local:
             return  # it beats with its process, or not at all
-        if guardian == CONTROLLER:
+        if guardian == CONTROLLER or self._silent(guardian):
             self.guard.guard(record.sequence, record.address, record.pid)
             return
         peer = self._exchange.peer(self.address_of(guardian).endpoint)
@@ -78,9 +90,9 @@ class Guardians:
         if not record.started:
             return  # its guardian listens once it is up
         unguard = wire.Unguard(change.number, change.incarnation)
-        if change.previous == CONTROLLER:
+        if change.guardian != CONTROLLER:  # it may have stood in for the one before
             self.guard.unguard(change.number, change.incarnation)
-        elif change.previous and self._places.lives(change.previous):
+        if change.previous not in ("", CONTROLLER) and self._places.lives(change.previous):
             previous = self._exchange.peer(self.address_of(change.previous).endpoint)
             self._exchange.say(previous, unguard)
         self.assign(change.guardian, record)

@@ -199,4 +199,4 @@ class MemoryBody:
             self._output(self.name, line)
 
     def leave(self) -> None:
-        self.left = True
+        self.left = self.left or self.status is None  # else nobody hears of its last word

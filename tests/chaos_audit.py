@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from actors.nodes import LAST_WORD_S
 from actors.places import State
 from actors.virtual import VirtualSystem
 from runtime.address import CONTROLLER
@@ -109,7 +110,11 @@ class Auditor:
                 now = trio.current_time()
                 if record.incarnation in self.system.host.bodies or record.gone.is_set():
                     self._unnoticed.pop(record.incarnation, None)
-                elif now - self._unnoticed.setdefault(record.incarnation, now) > NOTICED_S:
+                elif (
+                    now - self._unnoticed.setdefault(record.incarnation, now)
+                    > (LAST_WORD_S if record.body is not None and record.body.left else 0.0)
+                    + NOTICED_S
+                ):
                     JOURNAL.faults.append(f"nobody has noticed the end of {row.name}")
 
     # -- when all is quiet

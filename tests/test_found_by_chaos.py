@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -11,7 +12,7 @@ from trio.testing import MockClock
 from actors import Actor, ActorRef, reentrant
 from actors.down import Down
 from actors.roll import ENDED_KEPT, Roll
-from actors.virtual import open_virtual_system
+from actors.virtual import VirtualSystem, open_virtual_system
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.errors import UnreachableError
 from runtime.registrar import Spec
@@ -28,6 +29,9 @@ class Host(Actor):
 
     async def crash(self) -> None:
         raise ValueError("as told")
+
+    async def vanish(self) -> None:
+        os._exit(3)
 
     @reentrant
     async def house(self, name: str) -> ActorRef[Host]:
@@ -133,6 +137,71 @@ async def test_a_group_does_not_wait_for_a_cell_of_a_process_that_stands_still(
         await trio.sleep(10)
         again = await system.lookup("host/cell", Host)
         assert again.incarnation > cell.incarnation
+
+
+async def states(system: VirtualSystem) -> dict[str, str]:
+    return {row.name: row.state for row in await system.tree()}
+
+
+async def test_the_controller_listens_no_longer_to_whom_it_stood_in_for(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system() as system:
+        top = await system.spawn(Host, name="top")
+        middle = await system.spawn(Host, name="middle", parent=top)
+        await system.spawn(Host, name="leaf", parent=middle)
+        system.freeze(middle)
+        await trio.sleep(3)  # the controller listens to the leaf meanwhile
+        system.kill(middle)
+        await trio.sleep(10)
+        assert await states(system) == {"top": "ok", "middle": "dead", "leaf": "ok"}
+
+
+async def test_who_comes_to_a_frozen_guardian_is_listened_to(autojump_clock: MockClock) -> None:
+    async with open_virtual_system() as system:
+        top = await system.spawn(Host, name="top")
+        middle = await system.spawn(Host, name="middle", parent=top)
+        leaf = await system.spawn(Host, name="leaf", parent=middle)
+        system.freeze(top)
+        await trio.sleep(3)
+        system.kill(middle)
+        await trio.sleep(3)
+        assert (await states(system))["leaf"] == "ok"
+        system.freeze(leaf)
+        await trio.sleep(3)
+        assert (await states(system))["leaf"] == "frozen"
+        system.thaw(leaf)
+        system.thaw(top)
+        await trio.sleep(3)
+        assert await states(system) == {"top": "ok", "middle": "dead", "leaf": "ok"}
+
+
+async def test_wards_of_a_cell_in_a_frozen_process_are_listened_to(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system() as system:
+        host = await system.spawn(Host, name="host")
+        cell = await host.ask(Host.house, "cell")
+        leaf = await system.spawn(Host, name="leaf", parent=cell)
+        system.freeze(host)
+        await trio.sleep(3)
+        system.freeze(leaf)
+        await trio.sleep(3)
+        assert (await states(system))["leaf"] == "frozen"
+        system.thaw(host)
+        system.thaw(leaf)
+        await trio.sleep(3)
+        assert await states(system) == {"host": "ok", "host/cell": "ok", "leaf": "ok"}
+
+
+async def test_a_node_that_has_left_by_os_exit_has_no_last_word_to_wait_for(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system() as system:
+        ref = await system.spawn(Host)
+        await ref.tell(Host.vanish)
+        await ref.wait()
+        assert trio.current_time() < 0.1
 
 
 async def test_a_node_is_known_though_ten_thousand_have_ended_after_a_cell_of_it() -> None:
