@@ -9,7 +9,8 @@ Invariants
 * A place is kept if whoever lives there would live again after a kill (permanent, transient),
   and so are the places above it. It has a name, and so have those above: unnamed children
   belong to one incarnation of their parent.
-* A place is kept from its first start on: until then it is nobody's.
+* A place is kept from its first start on: until then it is nobody's. When somebody has it
+  stopped, it and all under it are no longer kept, at once: nothing comes back from half a stop.
 * What was sent is sent again until `confirmed`. Nothing is lost by sending twice.
 * Pure: no clock, no file.
 """
@@ -123,7 +124,7 @@ class Inventory:
         above = {CONTROLLER}
         for name in reversed(names):
             record = records[name]
-            if name in above or _returns(record):
+            if not record.unwanted and (name in above or _returns(record)):
                 above.add(record.spec.parent)
         named = {CONTROLLER}
         present: dict[str, _Known] = {}
@@ -138,6 +139,8 @@ class Inventory:
             spec = record.spec
             life = record.address.incarnation if record.started else record.last_life
             if not life or not spec.name or spec.parent not in named or name == ARCHIVE:
+                continue
+            if record.unwanted:
                 continue
             named.add(name)
             returns = _returns(record)

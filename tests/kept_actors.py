@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from actors import Actor, ActorRef, ChildSpec, Supervisor, child, reentrant
+from actors import Actor, ActorRef, ChildSpec, ExitReason, Supervisor, child, reentrant
 
 
 class Tally(Actor):
@@ -89,3 +89,10 @@ class Unfit(Tally):
         await trio.lowlevel.checkpoint()
         if not type(self).fits:
             raise ValueError("not again")
+
+
+class Lingering(Tally):
+    """Takes its time to end."""
+
+    async def on_stop(self, reason: ExitReason) -> None:
+        await trio.sleep(0.9)

@@ -15,7 +15,7 @@ from actors import ActorDeadError, StateError, open_system
 from actors.state_file import claim_state, read_state
 from actors.stored import seal, unseal
 from actors.virtual import VirtualSystem, open_virtual_system
-from tests.kept_actors import Family, Pair, Reader, Tally, Unfit
+from tests.kept_actors import Family, Lingering, Pair, Reader, Tally, Unfit
 
 
 async def shape(system: VirtualSystem) -> list[tuple[str, str, str]]:
@@ -383,3 +383,17 @@ def rewrite(path: Path, was: str, now: str) -> None:
         base.execute("UPDATE place SET body = ? WHERE name = ?", (changed, name))
     base.commit()
     base.close()
+
+
+async def test_nothing_comes_back_from_half_a_stop(path: Path, autojump_clock: MockClock) -> None:
+    async with open_virtual_system(state=path) as system:
+        top = await system.spawn(Lingering, name="top", restart="permanent")
+        await top.ask(Lingering.bear, "quick")
+        await trio.sleep(0.5)
+        seen = set()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(top.stop)
+            for _ in range(60):
+                await trio.sleep(0.05)
+                seen.add(tuple(name for name, _ in names(path)))
+    assert seen == {("top", "quick"), ()}
