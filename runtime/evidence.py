@@ -8,6 +8,7 @@ Invariants
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import msgspec
@@ -46,7 +47,7 @@ def looking_into(folder: str) -> Look:
         stat = procfs.stat(pid)
         page = read_page(folder, incarnation)
         return Evidence(
-            state=stat.state if stat is not None else None,
+            state=stat.state if stat is not None else _state_of_none(pid),
             cpu_ticks=stat.cpu_ticks if stat is not None else -1,
             loop_ticks=page.ticks if page is not None else -1,
             handler=page.handler if page is not None else "",
@@ -54,6 +55,12 @@ def looking_into(folder: str) -> Look:
         )
 
     return look
+
+
+def _state_of_none(pid: int) -> str | None:
+    """The state of one whose stat cannot be read: ended (X) where nobody has its number."""
+    gone = pid > 0 and os.path.exists("/proc/self") and not os.path.exists(f"/proc/{pid}")
+    return "X" if gone else None
 
 
 def read_page(folder: str, incarnation: int) -> Status | None:

@@ -5,7 +5,8 @@ The zygote calls `start` in the new process: it binds its socket and lives its l
 
 Invariants
 ----------
-* What outlives the controller ends within milliseconds.
+* What outlives the controller ends within milliseconds, and wakes a zygote that is frozen: nobody
+  else cleans up.
 * The status is 0 for a planned end, else 1.
 * SIGTERM ends it as a stop does.
 """
@@ -16,6 +17,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 
 import msgspec
 import trio
@@ -103,6 +105,8 @@ class _Process:
 async def _outlive_nobody() -> None:
     """End when the controller has."""
     await trio.lowlevel.wait_readable(CONTROLLER_FD)
+    with suppress(OSError):
+        os.kill(os.getppid(), signal.SIGCONT)  # the zygote, lest it be frozen: it cleans up
     os._exit(1)
 
 

@@ -24,7 +24,11 @@ HEAD: Final = (
     "|---|---|---|---|---|",
 )
 NODES: Final = ("leaf", "middle", "several")
-WHO: Final = {**dict.fromkeys(NODES, "a node"), "zygote": "the zygote", "controller": "controller"}
+WHO: Final = {
+    **dict.fromkeys(NODES, "a node"),
+    "zygote": "the zygote",
+    "controller": "the controller",
+}
 WHAT: Final = {
     "SIGKILL": "SIGKILL",
     "SIGSTOP": "SIGSTOP",
@@ -91,19 +95,26 @@ def _zygote(group: list[Seen]) -> tuple[str, str]:
 
 def _controller(group: list[Seen]) -> tuple[str, str]:
     event = group[0]["event"]
+    local = "of the actor in its process, monitors: `Down`: crashed; the system goes on"
     told = {
         "SIGSTOP": "nobody: all goes on when it does, without a false alarm",
         "SIGTERM": "its block is cancelled; every node stops in order",
-        "raise": "of that local actor, monitors: `Down`: crashed; the system goes on",
-        "oom-rlimit": "of that local actor, monitors: `Down`: crashed; the system goes on",
-        "hog": "nobody: the nodes live on until it is killed",
-        "closed-router": "its block raises; every node is stopped",
+        "raise": local,
+        "oom-rlimit": local,
+        "hog": "nobody: the nodes live on; then it is killed",
+        "closed-router": "its block raises; every node ends",
     }.get(event, "nobody is left to be told")
-    return told, f"at its end {_time(max(seen['end_s'] for seen in group))}"
+    ends = max(seen["end_s"] for seen in group)
+    return told, f"all stopped in {_time(ends)}" if event == "SIGTERM" else "-"
 
 
 def _list(reasons: Iterable[str]) -> str:
-    return ", ".join(sorted(reasons))
+    """The reasons, without what differs from run to run."""
+    short = {
+        f"{why.partition(':')[0]})" if why.startswith("crashed(") and ":" in why else why
+        for why in reasons
+    }
+    return ", ".join(sorted(short))
 
 
 def _time(seconds: float) -> str:

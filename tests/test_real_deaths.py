@@ -375,6 +375,15 @@ async def test_nothing_that_lives_is_left_of_a_controller_killed_with_its_zygote
             assert run_folders(console.home) == [folder] != [stale]
 
 
+async def test_nothing_is_left_of_a_controller_that_is_killed_while_its_zygote_is_frozen() -> None:
+    async with open_console() as console:
+        pids = await grow(console, {1: -1, 2: 1, 3: 2})
+        os.kill(console.zygote, signal.SIGSTOP)
+        os.kill(pids[3], signal.SIGSTOP)
+        console.signal(signal.SIGKILL)
+        await console.nothing_left(GONE_S)
+
+
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 

@@ -1,9 +1,13 @@
 """Dead, frozen, busy, cut off: the evidence, and what it means."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runtime.evidence import looking_into
 from runtime.verdict import judge
 
 
@@ -96,3 +100,16 @@ from runtime.verdict import judge
 def test_judge(evidence: dict[str, Any], kind: str, text: str) -> None:
     verdict = judge(**evidence)
     assert (verdict.kind, verdict.evidence) == (kind, text)
+
+
+@pytest.mark.real
+def test_a_process_of_this_machine_that_is_no_more_is_dead_and_not_cut_off(
+    tmp_path: Path,
+) -> None:
+    look = looking_into(str(tmp_path))
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert look(1, child.pid).state in {"R", "S", "D"}
+    child.communicate()
+    seen = look(1, child.pid)
+    assert judge(pidfd_fired=None, state=seen.state).kind == "dead"
+    assert look(1, 0).state is None  # nobody knows its number
