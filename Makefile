@@ -31,6 +31,8 @@ matrix: .venv/.tested
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench $(ARGS)
 
+# Random operations on random trees, half of the time on virtual ones, half on processes; MODE=virtual
+# or real for one of them. A failed run says how to replay it.
 chaos: .venv/.tested
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) --mode $(MODE) $(ARGS)
 

@@ -271,6 +271,9 @@ class Service(Mailbox):
             fail(inbound, part, "raised", why, Fate.FAILED, type_name=name, traceback=text)
             raise cancelled
         if isinstance(raised, Exception) and asked:
+            if self.exchange.closed:  # the process ends, and what it raised comes of that
+                fail(inbound, part, "dead", f"{self.address} has ended", Fate.FAILED)
+                return
             if isinstance(raised, WireError):
                 fail(inbound, part, "wire", why)
                 return

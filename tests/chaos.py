@@ -123,10 +123,11 @@ async def _virtual(seed: str, ops: Sequence[Op], done: list[Op]) -> None:
                 if not abrupt and not JOURNAL.faults:
                     await trio.sleep(5.0)
                     with trio.move_on_after(CALM_S):
-                        while nursery.child_tasks or _restless(driver):  # noqa: ASYNC110
+                        while nursery.child_tasks or await _restless(driver):  # noqa: ASYNC110
                             await trio.sleep(1.0)
                     await trio.sleep(5.0)  # whatever is linked has been dragged along
                     auditor.settle()
+                    await driver.settle_audit()
                 nursery.cancel_scope.cancel()
         began = trio.current_time()
     if JOURNAL.faults:
@@ -214,10 +215,10 @@ async def _calm(driver: Driver) -> None:
     nodes = driver.system.nodes
     await trio.sleep(6.0)  # what hangs or is frozen goes on
     with trio.move_on_after(REAL_CALM_S):
-        while _restless(driver):  # noqa: ASYNC110
+        while await _restless(driver):  # noqa: ASYNC110
             await trio.sleep(0.25)
     await trio.sleep(1.0)
-    JOURNAL.faults += [f"no calm: {each}" for each in _restless(driver)]
+    JOURNAL.faults += [f"no calm: {each}" for each in await _restless(driver)]
     driver.judge_certificates()
     for name in list(driver.lives):
         if nodes.records[name].spec.local:
@@ -230,16 +231,18 @@ async def _calm(driver: Driver) -> None:
         if scope.cancelled_caught:
             JOURNAL.faults.append(f"{name} is quiet and did not report within {BOUND} s")
     settle_journal(driver)
+    await driver.settle_audit()
     for outbound in driver.system.exchange.outbounds.values():
         if outbound.window.in_flight and outbound.target.incarnation in driver.lives.values():
             JOURNAL.faults.append(f"{outbound.window.in_flight} to {outbound.target} in flight")
 
 
-def _restless(driver: Driver) -> list[str]:
-    """Who is not yet as it should be."""
+async def _restless(driver: Driver) -> list[str]:
+    """Who is not yet as it should be, and what is still to be handled."""
+    in_flight = (await driver.system.audit()).in_flight
     nodes = driver.system.nodes
     states = {name: nodes.roll.row(name).state for name in nodes.records}
-    return [
+    return [f"{in_flight} are in flight"] * (in_flight > 0) + [
         f"{name} is {state}"
         for name, state in states.items()
         if state in ("frozen", "busy", "cut off", "restarting")

@@ -89,6 +89,9 @@ class Chaotic(Actor):
         """The same, and nobody else is served meanwhile."""
         await trio.sleep_forever()
 
+    async def ping(self) -> str:
+        return self.ref.name
+
     async def refuse(self, number: int) -> None:
         raise Boom(str(number))
 
@@ -172,6 +175,7 @@ class Family(Supervisor):
     def children(self) -> list[ChildSpec[Any]]:
         return [child(Chaotic, name=f"f-{letter}") for letter in "abc"]
 
+    ping = Chaotic.ping
     linger = Chaotic.linger
     dwell = Chaotic.dwell
     note = Chaotic.note
@@ -213,20 +217,21 @@ async def converse(source: int, target: ActorRef[Chaotic], talk: Talk) -> None:
             trio.fail_after(talk.deadline_s or float("inf")),
         ):
             await _say(source, target, talk)
-    except EXPECTED:
-        return
-    except RuntimeError as error:
-        fine = str(error).startswith("ask cycle: ")
-    except RemoteError as error:
-        fine = (talk.kind == "refuse" and error.type_name == "Boom") or talk.kind == "relay"
-    except WireError:
-        fine = talk.kind in ("misfit", "relay")
-    except Exception:
-        fine = False
+    except Exception as error:
+        if not _may_end(talk, error):
+            JOURNAL.faults.append(f"{what} of {source} ended in {error!r}")
     else:
-        fine = talk.kind not in ("misfit", "refuse") or not talk.count
-    if not fine:
-        JOURNAL.faults.append(f"{what} of {source} ended otherwise than it may")
+        if talk.kind in ("misfit", "refuse"):
+            JOURNAL.faults.append(f"{what} of {source} was answered")
+
+
+def _may_end(talk: Talk, error: Exception) -> bool:
+    """Whether it may end so."""
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("ask cycle: ")
+    if isinstance(error, RemoteError):
+        return talk.kind == "refuse" and error.type_name == "Boom"
+    return isinstance(error, EXPECTED) or (isinstance(error, WireError) and talk.kind == "misfit")
 
 
 async def _say(source: int, target: ActorRef[Chaotic], talk: Talk) -> None:

@@ -47,7 +47,7 @@ class Driver:
         self.parents: dict[str, str] = {}
         self.lives: dict[str, int] = {}  # the living incarnation of a name, as the model has it
         self.deaths: list[tuple[Record, float]] = []
-        self._newest = 0
+        self._sent = 0  # as the last audit had it
         self._ended: set[int] = set()
         self._excused: set[str] = set()
         self._scopes: list[trio.CancelScope] = []
@@ -272,6 +272,36 @@ class Driver:
         found = await self.system.lookup(op.who)
         if found.name != op.who:
             self._fault(f"{op} found {found}")
+
+    async def _audit(self, op: Op) -> None:
+        """At any instant every message is accounted for, and no term ever falls."""
+        before = self._sent
+        audit = await self.system.audit()
+        if not audit.balances:
+            self._fault(f"an audit that does not balance: {audit}")
+        if audit.sent < before:
+            self._fault(f"{before} messages were sent, and then {audit.sent}")
+        self._sent = max(self._sent, audit.sent)
+
+    async def settle_audit(self) -> None:
+        """The same, when nothing is in flight any more."""
+        audit = await self.system.audit()
+        if not audit.balances or audit.in_flight or audit.silent:
+            self._fault(f"an audit of what is quiet: {audit}")
+
+    async def _trace(self, op: Op) -> None:
+        with trio.fail_after(1 + op.seconds):
+            await self.system.trace(self._ref(op.whom, op.which), Chaotic.ping)
+
+    async def _why(self, op: Op) -> None:
+        reason = await self.system.why(op.who)
+        if reason is not None and reason.kind not in KINDS:
+            self._fault(f"{op.who} ended as {reason}")
+
+    async def _letters(self, op: Op) -> None:
+        for letter in await self.system.dead_letters():
+            if letter.count < 1 or not letter.target or letter.age_s < 0:
+                self._fault(f"{letter} is no dead letter")
 
     async def _tree(self, op: Op) -> None:
         rows = await self.system.tree()

@@ -81,7 +81,7 @@ WEIGHTS = {
     "talk": 16, "act": 40, "crowd": 8, "relay": 8, "monitor": 12, "demonitor": 2, "link": 4,
     "kill": 7, "crash": 3, "leave": 2, "quit": 2, "vanish": 2, "term": 2, "segv": 1,
     "freeze": 5, "hang": 4, "stop": 3, "destroy": 2, "restart": 4,
-    "cancel": 6, "lookup": 2, "tree": 1, "wait": 3,
+    "cancel": 6, "lookup": 2, "tree": 1, "wait": 3, "audit": 2, "trace": 2, "why": 1, "letters": 1,
 }  # fmt: skip
 GROWING = 10
 """So many spawns come first."""

@@ -14,7 +14,7 @@ from actors.down import Down
 from actors.roll import ENDED_KEPT, Roll
 from actors.virtual import VirtualSystem, open_virtual_system
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
-from runtime.errors import UnreachableError
+from runtime.errors import ActorError, UnreachableError
 from runtime.registrar import Spec
 
 
@@ -37,6 +37,11 @@ class Host(Actor):
     async def house(self, name: str) -> ActorRef[Host]:
         return await self.spawn(Host, name=name, local=True, restart="permanent")
 
+    async def house_keeper(self, name: str) -> ActorRef[Keeper]:
+        return await self.spawn(
+            Keeper, name=name, local=True, snapshot_every_s="message", restart="permanent"
+        )
+
     async def watch(self, ref: ActorRef[Host]) -> None:
         self.monitor(ref)
 
@@ -45,6 +50,19 @@ class Host(Actor):
 
     async def heard(self) -> list[str]:
         return self.downs
+
+
+class Keeper(Actor):
+    """Its state is kept before each answer."""
+
+    def snapshot(self) -> int:
+        return 1
+
+    def restore(self, state: int, age_s: float) -> None:
+        pass
+
+    async def ping(self) -> str:
+        return "here"
 
 
 async def test_what_hung_and_was_killed_never_yields_again(autojump_clock: MockClock) -> None:
@@ -202,6 +220,29 @@ async def test_a_node_that_has_left_by_os_exit_has_no_last_word_to_wait_for(
         await ref.tell(Host.vanish)
         await ref.wait()
         assert trio.current_time() < 0.1
+
+
+async def test_an_answer_that_waits_for_its_snapshot_when_the_process_ends_is_of_the_dead(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_virtual_system() as system:
+        host = await system.spawn(Host, name="host")
+        cell = await host.ask(Host.house_keeper, "cell")
+        ends: list[str] = []
+
+        async def ask() -> None:
+            try:
+                await cell.ask(Keeper.ping)
+            except ActorError as error:
+                ends.append(type(error).__name__)
+
+        system.hang(host)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(0.3)
+            system.signal(host, signal.SIGTERM)
+            system.yield_again(host)
+        assert ends == ["ActorDeadError"]
 
 
 async def test_a_node_is_known_though_ten_thousand_have_ended_after_a_cell_of_it() -> None:
