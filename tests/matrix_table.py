@@ -60,7 +60,9 @@ def _row(who: str, event: str, group: list[Seen]) -> str:
     what = WHAT[event]
     if who == "the zygote" and event not in ("SIGKILL", "SIGSTOP", "SIGTERM", "SIGSEGV"):
         what = ZYGOTES.get(event, f"{what}, at an import")
-    told, worst = {"a node": _node, "the zygote": _zygote, "controller": _controller}[who](group)
+    told, worst = {"a node": _node, "the zygote": _zygote, "the controller": _controller}[who](
+        group
+    )
     left = max(max(seen.get("strays_s", 0.0), seen["left_s"]) for seen in group)
     return f"| {who} | {what} | {told} | {worst} | nothing, {_time(left)} |"
 
