@@ -80,7 +80,8 @@ class Scene:
         self.pids, self.strays = line["pids"], line["strays"]
         self.zygote = self.host.zygote
         self.look_around()
-        for name, pid in {**self.pids, "controller": self.host.pid}.items():
+        strays = {f"stray {pid}": pid for pids in self.strays.values() for pid in pids}
+        for name, pid in {**self.pids, "controller": self.host.pid, **strays}.items():
             self._nursery.start_soon(self._watch, name, os.pidfd_open(pid))
 
     async def _watch(self, name: str, pidfd: int) -> None:

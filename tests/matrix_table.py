@@ -4,7 +4,8 @@
 rows, or puts them between the two marks in the README. A row is made of all moments, and of leaf,
 middle and several, for they differ in nothing that is said here.
 
-Source of the file: ``pytest --matrix-results FILE``; one JSON object per cell that has passed.
+Source of the file: ``pytest --matrix-results FILE``; one JSON object per cell that has passed; of
+a cell that was run again the last one counts.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def _row(who: str, event: str, group: list[Seen]) -> str:
     what = WHAT[event]
     if who == "the zygote" and event not in ("SIGKILL", "SIGSTOP", "SIGTERM", "SIGSEGV"):
         what = ZYGOTES.get(event, f"{what}, at an import")
-    told, worst = {"a node": _node, "the zygote": _zygote, "controller": _controller}[who](group)
+    told, worst = {"a node": _node, "the zygote": _zygote, "the controller": _controller}[who](
+        group
+    )
     left = max(max(seen.get("strays_s", 0.0), seen["left_s"]) for seen in group)
     return f"| {who} | {what} | {told} | {worst} | nothing, {_time(left)} |"
 
@@ -127,9 +130,10 @@ def main() -> None:
     parser.add_argument("--write", metavar="README")
     options = parser.parse_args()
     with open(options.file) as file:
-        results = [json.loads(line) for line in file]
-    ran = {Cell(seen["victim"], seen["event"], seen["moment"]) for seen in results}
-    table = [*HEAD, *rows(results), "", f"{len(ran)} of {len(CELLS)} cells were run for this."]
+        every = [json.loads(line) for line in file]
+    last = {Cell(seen["victim"], seen["event"], seen["moment"]): seen for seen in every}
+    count = f"{len(last)} of {len(CELLS)} cells were run for this."
+    table = [*HEAD, *rows(last.values()), "", count]
     if options.write is None:
         print("\n".join(table))
         return

@@ -110,7 +110,9 @@ async def hit_nodes(scene: Scene, seen: Seen) -> None:
     bound_s = LAST_WORD_S if cell.stops and cell.event.startswith("closed") else TOLD_S
     assert {what: told for what, told in seen["told"].items() if told[2] > bound_s} == {}
     strays = [pid for name in cell.doomed for pid in scene.strays[name]]
-    seen["strays_s"] = await scene.all_gone(strays, STRAYS_S) - max(died.values())
+    await scene.all_gone(strays, STRAYS_S)
+    ends_at = await scene.deaths([f"stray {pid}" for pid in strays], STRAYS_S)
+    seen["strays_s"] = max(0.0, max(ends_at.values()) - max(died.values()))
     await others_go_on(scene)
 
 
