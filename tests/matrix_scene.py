@@ -19,11 +19,12 @@ import trio
 
 from runtime import procfs
 from runtime.pidfd import wait_exited
+from tests.cgroups import memory_cgroup
 from tests.matrix_cells import Cell
-from tests.matrix_oom import limited
 from tests.real import Console, family, marked, open_console, run_folders
 
 HEAR_S = 60.0
+LIMIT_BYTES = 48 * 1024 * 1024
 HEADROOM_BYTES = 256 * 1024 * 1024
 Line = dict[str, Any]
 
@@ -122,7 +123,8 @@ class Scene:
     def limit(self) -> None:
         """Whoever is to run out of memory has little of it left."""
         if self.cell.event == "oom-cgroup":
-            self.limits.enter_context(limited(*self.victims))
+            for pid in self.victims:
+                self.limits.enter_context(memory_cgroup(LIMIT_BYTES, pid))
         elif self.cell.event == "oom-rlimit":
             for pid in self.victims:
                 room = virtual_bytes(pid) + HEADROOM_BYTES

@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.cgroups import why_not
 from tests.matrix_cells import (
     ALL,
     CELLS,
@@ -37,7 +38,6 @@ from tests.matrix_cells import (
     expected,
     mismatches,
 )
-from tests.matrix_oom import why_not
 from tests.matrix_scene import Scene, birth, open_scene
 from tests.real import ANSWER_S, END_S, GONE_S, until
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from actors import ActorRef, SpawnError, System, open_system
-from tests.cgroups import enter, memory_cgroup
+from tests.cgroups import enter, memory_cgroup, why_not
 from tests.chronicle import chronicle
 from tests.mortals import Mortal, Mourner
 from tests.real import ANSWER_S, ROOT, freeze, frozen
@@ -218,6 +218,8 @@ async def grow_in(group: str, mib: int) -> None:
 
 
 def test_one_that_is_killed_for_want_of_memory_says_so() -> None:
+    if why := why_not():
+        pytest.skip(why)
     with memory_cgroup(200 * MIB) as group:
         ran = subprocess.run(
             [sys.executable, "-m", "tests.test_real_certificates", group, "400"],
