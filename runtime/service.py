@@ -262,6 +262,8 @@ class Service(Mailbox):
                 end = self.ending.kind
             elif self.nursery is not None and self.nursery.cancel_scope.cancel_called:
                 kind, why, end = "dead", f"{self.address} has crashed", "crashed"  # in a task
+            elif call.scope is None or not call.scope.cancel_called:  # the process ends under it
+                kind, why, end = "dead", f"{self.address} has ended: shutdown", "shutdown"
             fail(inbound, part, kind, why, Fate.FAILED, type_name=end)
             raise raised
         asked = asked and not call.left

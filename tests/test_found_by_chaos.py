@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 import trio
@@ -14,7 +16,7 @@ from actors.down import Down
 from actors.roll import ENDED_KEPT, Roll
 from actors.virtual import VirtualSystem, open_virtual_system
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
-from runtime.errors import ActorError, UnreachableError
+from runtime.errors import ActorDeadError, ActorError, UnreachableError
 from runtime.registrar import Spec
 
 
@@ -257,3 +259,40 @@ async def test_a_node_is_known_though_ten_thousand_have_ended_after_a_cell_of_it
         roll.remember(each)
     assert roll.known(cell.address) is None
     assert roll.at(node.address.endpoint) is node
+
+
+class Leaving(Actor):
+    """Has a cell beside it, and ends when it is told to."""
+
+    async def house(self) -> ActorRef[Dweller]:
+        return await self.spawn(Dweller, local=True)
+
+    async def leave(self) -> None:
+        self.finish()
+
+
+class Dweller(Actor):
+    async def dwell(self) -> None:
+        await trio.sleep_forever()
+
+    @reentrant
+    async def linger(self) -> None:
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("handler", [Dweller.dwell, Dweller.linger])
+async def test_what_a_cell_was_asked_when_its_process_ended_says_that_it_died(
+    autojump_clock: MockClock, handler: Callable[[Dweller], Coroutine[Any, Any, None]]
+) -> None:
+    async with open_virtual_system() as system:
+        host = await system.spawn(Leaving)
+        dweller = await host.ask(Leaving.house)
+
+        async def dwell() -> None:
+            with pytest.raises(ActorDeadError, match="shutdown"):
+                await dweller.ask(handler)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(dwell)
+            await trio.sleep(0.1)
+            await host.tell(Leaving.leave)
