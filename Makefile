@@ -7,6 +7,8 @@ BIN := .venv/bin
 SECONDS ?= 60
 SEED ?= 0
 MODE ?= both
+# As many tests at a time as there are cores. PARALLEL= runs them one by one.
+PARALLEL ?= -n auto --dist worksteal
 
 .PHONY: run test check bench matrix chaos clean
 
@@ -14,7 +16,7 @@ run: .venv/.installed
 	@exec $(BIN)/regrow $(ARGS)
 
 test: .venv/.tested
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(ARGS)
 
 check: .venv/.checked
 	$(BIN)/ruff check .
@@ -22,11 +24,11 @@ check: .venv/.checked
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_typing.py
 
-# The whole kill matrix, 10 minutes; ARGS="-m core", or ARGS="--matrix-sample SEED" for core and a
+# The whole kill matrix, 5 minutes on two cores; ARGS="-m core", or ARGS="--matrix-sample SEED" for core and a
 # tenth of the rest. What was seen: matrix.jsonl, and `python -m tests.matrix_table` reads it.
 matrix: .venv/.tested
 	@rm -f matrix.jsonl
-	$(BIN)/python -m pytest -q tests/test_matrix.py --matrix-results matrix.jsonl $(ARGS)
+	$(BIN)/python -m pytest -q tests/test_matrix.py $(PARALLEL) --matrix-results matrix.jsonl $(ARGS)
 
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench $(ARGS)

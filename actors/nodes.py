@@ -42,7 +42,7 @@ from runtime.pair import Peer
 from runtime.registrar import Refusal
 
 ZYGOTE_S = 0.02
-"""How long a death waits for the word on how it came."""
+"""How long a death waits for the word on how it came, and a status for what goes with it."""
 LAST_WORD_S = 1.0
 _GIVEN_UP = "its start was given up"
 _WORD = re.compile(r"\w")  # the ruler under a group's traceback has none
@@ -288,7 +288,10 @@ class Nodes:
             if not await record.goes_within(ZYGOTE_S):
                 await _hear_out(record, body)  # once it is gone nothing is heard of it
                 self._gone(record, self._certify(record, ExitReason(kind="unknown")))
-                self.hear_exit(await body.exited())
+                exited = await body.exited()  # it was reaped: by the zygote, which says more
+                with trio.move_on_after(ZYGOTE_S):
+                    await record.ended.wait()
+                self.hear_exit(exited)
         finally:
             if not record.gone.is_set():  # the runtime ends, and the host kills all that it has:
                 record.gone.set()  # nobody is to wait for this who would hold that up

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 KEPT = 1000
 REPORTED = 64
 REASON_CHARS = 300
+MORE = "more than could be told one by one"
+"""The reason in a letter that stands for those: it has no target."""
 
 
 class Letters:
@@ -115,7 +117,7 @@ class Letters:
 
 def more(source: str, count: int) -> DeadLetter:
     """Stands for so many messages that could not be told of one by one."""
-    return DeadLetter(source, "", 0, "", "more than could be told one by one", count)
+    return DeadLetter(source, "", 0, "", MORE, count)
 
 
 def _aged(letters: deque[tuple[float, DeadLetter]]) -> list[DeadLetter]:

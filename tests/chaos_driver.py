@@ -20,6 +20,7 @@ from actors.system import System
 from actors.virtual import VirtualSystem
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION
 from runtime.errors import RemoteError, SpawnError, WireError
+from runtime.letters import MORE
 from tests.chaos_actors import BOUND_S, EXPECTED, Chaotic, converse, options, prototype
 from tests.chaos_journal import JOURNAL
 from tests.chaos_plan import Birth, Op, Talk
@@ -300,7 +301,8 @@ class Driver:
 
     async def _letters(self, op: Op) -> None:
         for letter in await self.system.dead_letters():
-            if letter.count < 1 or not letter.target or letter.age_s < 0:
+            named = letter.target or letter.reason == MORE
+            if letter.count < 1 or not named or letter.age_s < 0:
                 self._fault(f"{letter} is no dead letter")
 
     async def _tree(self, op: Op) -> None:

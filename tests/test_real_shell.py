@@ -278,7 +278,7 @@ async def test_frames_that_are_no_envelopes_disturb_nobody() -> None:
     async with open_console() as console, trio.open_nursery() as nursery:
         await console.create(1)
         await console.create(2, 1)
-        assert await console.ask("heartbeat 50") == "Ok"
+        assert await console.ask("heartbeat 250") == "Ok"
         before = await console.tree()
         endpoints = [f"ipc://{path}" for path in sockets(console)]
         stranger = ZmqTransport(f"ipc://{console.home}/stranger", 1 << 60, nursery)
@@ -288,7 +288,7 @@ async def test_frames_that_are_no_envelopes_disturb_nobody() -> None:
                 stranger.send(endpoint, frames)
         for _ in range(3):
             assert await console.ask_all("ping 1", "exec 2 time") == ["Ok: 1", "Ok:2: 0"]
-        await console.silence(0.5)
+        await console.silence(1.5)
         assert await console.tree() == before
         stranger.close()
         nursery.cancel_scope.cancel()
