@@ -58,6 +58,7 @@ class Mailbox(Seat):
         "in_flight",
         "inbounds",
         "keeping",
+        "key",
         "last",
         "mailbox",
         "mailbox_bytes",
@@ -90,6 +91,7 @@ class Mailbox(Seat):
         super().__init__()
         self.exchange = exchange
         self.address = address
+        self.key = str(address)  # as chains name it
         self.handlers = handlers.copy()  # a traced ask has one of its own, see runtime.stations
         self.mailbox_messages = mailbox_messages
         self.mailbox_bytes = mailbox_bytes
@@ -145,8 +147,12 @@ class Mailbox(Seat):
         ):
             why = f"mailbox of {self.address.name} is full ({len(mailbox)})"
             self.exchange.fail(inbound, part, "full", why)
-        elif type(message) is wire.Ask and message.chain and self.waits_for_itself(message):
-            cells = (*message.chain, str(self.address))
+        elif (
+            type(message) is wire.Ask
+            and self.key in message.chain  # its asker keeps us busy
+            and self._could_never_run(message.handler)
+        ):
+            cells = (*message.chain, self.key)
             cycle = " -> ".join(each.rpartition(".")[0] for each in cells)
             self.exchange.fail(inbound, part, "cycle", f"ask cycle: {cycle}")
         elif not (self._reentrant and self._let_in_at_once(inbound, part)):
@@ -232,11 +238,9 @@ class Mailbox(Seat):
         """A message has been taken out of the mailbox."""
         self._bytes -= weigh(part)
 
-    def waits_for_itself(self, message: wire.Ask) -> bool:
-        """Whether this ask could never be served, for its asker keeps us busy."""
-        if str(self.address) not in message.chain:
-            return False
-        signature = self.handlers.get(message.handler)
+    def _could_never_run(self, handler: str) -> bool:
+        """Whether a handler waits for the one that is suspended."""
+        signature = self.handlers.get(handler)
         return signature is None or not signature.reentrant
 
     def cancel(self, inbound: Inbound, id: int) -> None:
