@@ -137,8 +137,8 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
             and own is not None
             and not own.reentrant
             and not own.streams
-            and not (chain and str(outbound.target) in chain)
-            and deadline > trio.current_time()
+            and not (chain and cell.key in chain)
+            and (due == 0.0 or deadline > trio.current_time())
         ):
             return await handle_here(cell, own, outbound.local, part, _breathe)
     slot = Slot(outbound, signature.name)
@@ -335,9 +335,9 @@ def _post(
 
 def _part(message: Any, body: bytearray, start: int, buffers: Sequence[Buffer]) -> Part:
     """A message for a cell of this process, taken back out of the batch."""
-    payload = memoryview(bytes(body[start:]))
+    payload = memoryview(bytes(body[start:] if start else body))
     del body[start:]
-    return message, payload, [memoryview(buffer) for buffer in buffers]
+    return message, payload, [memoryview(each) for each in buffers] if buffers else ()
 
 
 def deliver_here(inbound: Inbound, part: Part) -> None:

@@ -65,7 +65,7 @@ class Batch:
     """Envelopes on their way to one peer."""
 
     __slots__ = (
-        "_append", "_run_count", "_run_handler", "_run_pair", "_run_size", "body", "buffer_bytes",
+        "_append", "_run_handler", "_run_pair", "_run_room", "_run_size", "body", "buffer_bytes",
         "buffers", "count", "head",
     )  # fmt: skip
 
@@ -75,9 +75,9 @@ class Batch:
         self.buffers: list[Buffer] = []
         self.buffer_bytes = 0
         self.count = 0
-        self._run_pair = -1
-        self._run_handler = ""
-        self._run_count = self._run_size = 0
+        self._run_pair = self._run_size = 0
+        self._run_handler = ""  # of the run that is still open
+        self._run_room = 0  # so many tells more it may take
         self._append = _encoder.encode_into
 
     def add(self, envelope: Envelope | tuple[Any, ...]) -> bool:
@@ -85,7 +85,7 @@ class Batch:
 
         The payload must stand in ``body`` already.
         """
-        if self._run_count:
+        if self._run_handler:
             self._close_run()
         head = self.head
         start = len(head)
@@ -102,26 +102,21 @@ class Batch:
 
         Those that follow each other for one handler share an envelope (`runtime.runs`).
         """
-        if (
-            self._run_handler is handler
-            and self._run_pair == pair
-            and 0 < self._run_count < MAX_RUN
-        ):
-            self._run_count += 1
+        if self._run_room and self._run_handler is handler and self._run_pair == pair:
+            self._run_room -= 1
             self._run_size += size
-        else:
-            if self._run_count:
-                self._close_run()
-            self._run_pair, self._run_handler = pair, handler
-            self._run_count, self._run_size = 1, size
-            self.count += 1
+            return len(self.body) >= FLUSH_BYTES
+        if self._run_handler:
+            self._close_run()
+        self._run_pair, self._run_handler = pair, handler
+        self._run_room, self._run_size = MAX_RUN - 1, size
+        self.count += 1
         return len(self.head) + len(self.body) + self.buffer_bytes >= FLUSH_BYTES
 
     def _close_run(self) -> None:
-        pair, handler, size, count = (
-            self._run_pair, self._run_handler, self._run_size, self._run_count,
-        )  # fmt: skip
-        self._run_count = 0
+        pair, handler, size = self._run_pair, self._run_handler, self._run_size
+        count = MAX_RUN - self._run_room
+        self._run_handler, self._run_room = "", 0
         envelope = (2, pair, handler, size) if count == 1 else (11, pair, handler, size, count)
         self._append(envelope, self.head, -1)
 
@@ -132,7 +127,7 @@ class Batch:
 
     def take(self) -> list[Buffer]:
         """Hand over the frames and begin anew."""
-        if self._run_count:
+        if self._run_handler:
             self._close_run()
         batch, buffers = self.head, self.buffers
         _FRONT.pack_into(batch, 0, len(batch) - _LENGTH_BYTES, _ARRAY_32, self.count)

@@ -46,6 +46,7 @@ class Mailbox(Seat):
     __slots__ = (
         "_bytes",
         "_reentrant",
+        "_release",
         "_slices",
         "actor",
         "address",
@@ -109,7 +110,8 @@ class Mailbox(Seat):
         self.nursery: trio.Nursery | None = None
         self.ending: ExitReason | None = None
         self.serving = False  # parked at an empty mailbox, or about to be
-        self.taken: trio.Event | None = None  # an asker of this process runs a handler
+        self.taken = False  # an asker of this process runs a handler
+        self._release: trio.Event | None = None  # for which somebody waits
         self.keeping: Keeping | None = None
         self._reentrant = any(each.reentrant for each in handlers.values())
         self.reentrants = 0  # messages of the mailbox that are for reentrant handlers
@@ -158,7 +160,7 @@ class Mailbox(Seat):
         elif not (self._reentrant and self._let_in_at_once(inbound, part)):
             mailbox.append((inbound, part))
             self._bytes += weight
-            if not self.ready and self.taken is None:
+            if not self.ready and not self.taken:
                 self.exchange.reading.wake(self)
 
     def deliver_run(self, inbound: Inbound, part: Part) -> None:
@@ -188,7 +190,7 @@ class Mailbox(Seat):
             self.mailbox.append((inbound, part))
             self._bytes += message.size
             self.more += message.count - 1
-            if not self.ready and self.taken is None:
+            if not self.ready and not self.taken:
                 self.exchange.reading.wake(self)
 
     def _refusal(self, handler: str) -> str:
@@ -217,7 +219,7 @@ class Mailbox(Seat):
         """Whether every message that came has its fate; False where that is not known."""
         return (
             self.serving
-            and self.taken is None
+            and not self.taken
             and not self.mailbox
             and self.in_flight is None
             and not self._reentrant
@@ -233,6 +235,20 @@ class Mailbox(Seat):
         self.in_flight = call
         if self.reentrants:
             self._let_reentrant_in()
+
+    async def released(self) -> None:
+        """No asker runs a handler here any more."""
+        while self.taken:
+            if self._release is None:
+                self._release = trio.Event()
+            await self._release.wait()
+
+    def release(self) -> None:
+        """The handler that an asker ran has ended."""
+        self.taken = False
+        if self._release is not None:
+            self._release.set()
+            self._release = None
 
     def unqueued(self, part: Part) -> None:
         """A message has been taken out of the mailbox."""

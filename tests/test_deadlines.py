@@ -10,7 +10,6 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from runtime import deadlines
 from runtime.deadlines import effective_deadline
 
 
@@ -53,7 +52,7 @@ async def test_it_is_trios_word_where_scopes_look_different(
         pass
 
     with trio.move_on_at(9):
-        monkeypatch.setattr(deadlines.trio.lowlevel, "current_task", Task)
+        monkeypatch.setattr(trio.lowlevel, "current_task", Task)
         deadline = effective_deadline()
         monkeypatch.undo()
     assert deadline == 9
