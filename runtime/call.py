@@ -45,7 +45,7 @@ class Call(msgspec.Struct, eq=False):
             return ()
         if self.lent is None:
             before = self.message.chain if type(self.message) is wire.Ask else ()
-            self.lent = (*before, str(self.cell.address))
+            self.lent = (*before, self.cell.key)
         return self.lent
 
     @property

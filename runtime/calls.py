@@ -19,6 +19,7 @@ import trio
 
 from runtime import envelope as wire
 from runtime.call import current
+from runtime.deadlines import effective_deadline
 from runtime.errors import (
     ActorDeadError,
     MailboxFullError,
@@ -108,7 +109,7 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     exchange = source.exchange
     if peer.verdict or peer.dead is not None or outbound.closed is not None or exchange.closed:
         outbound.check()
-    deadline = trio.current_effective_deadline()
+    deadline = effective_deadline()
     if deadline == -math.inf:
         await trio.lowlevel.checkpoint()  # cancelled already: nothing is sent
     body = peer.batch.body
@@ -116,16 +117,16 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     positions, buffers = signature.encode(args, body)
     size = len(body) - start
     weight = size + sum(map(len, buffers)) if buffers else size
-    if outbound.waiters or not outbound.window.has_room(weight):
+    if outbound.waiters or not outbound.window.take(weight):
         payload = bytes(body[start:])
         del body[start:]
         await wait_for_credit(outbound, weight)
         peer.batch.body += payload
-    outbound.window.spend(weight)
+        outbound.window.spend(weight)
     due = 0.0 if deadline == math.inf else due_at(exchange, deadline)
     call = current.get()
     chain = () if call is None else call.chain
-    id = exchange.next_id()
+    id = exchange.last_id = exchange.last_id + 1
     if outbound.local is not None:
         message = wire.Ask(outbound.number, signature.name, size, id, due, chain, tuple(positions))
         part = _part(message, body, start, buffers)
@@ -136,8 +137,8 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
             and own is not None
             and not own.reentrant
             and not own.streams
-            and not (chain and str(outbound.target) in chain)
-            and deadline > trio.current_time()
+            and not (chain and cell.key in chain)
+            and (due == 0.0 or deadline > trio.current_time())
         ):
             return await handle_here(cell, own, outbound.local, part, _breathe)
     slot = Slot(outbound, signature.name)
@@ -334,9 +335,9 @@ def _post(
 
 def _part(message: Any, body: bytearray, start: int, buffers: Sequence[Buffer]) -> Part:
     """A message for a cell of this process, taken back out of the batch."""
-    payload = memoryview(bytes(body[start:]))
+    payload = memoryview(bytes(body[start:] if start else body))
     del body[start:]
-    return message, payload, [memoryview(buffer) for buffer in buffers]
+    return message, payload, [memoryview(each) for each in buffers] if buffers else ()
 
 
 def deliver_here(inbound: Inbound, part: Part) -> None:

@@ -86,8 +86,7 @@ class Cell(Service):
             self.serving = False
             self.interrupt()
             with trio.move_on_after(ON_STOP_S, shield=True):
-                while self.taken is not None:
-                    await self.taken.wait()
+                await self.released()
             self._leave()
         if failed_start is not None:
             raise failed_start

@@ -45,6 +45,7 @@ FLUSH_BYTES = 64 * 1024
 
 _FRONT = struct.Struct(">IBI")  # length of the head, msgpack's array 32, its length
 _LENGTH = struct.Struct(">I")
+_FRONT_BYTES, _LENGTH_BYTES = _FRONT.size, _LENGTH.size
 _ARRAY_32 = 0xDD
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[list[Envelope]] = msgspec.msgpack.Decoder(
@@ -64,19 +65,19 @@ class Batch:
     """Envelopes on their way to one peer."""
 
     __slots__ = (
-        "_append", "_run_count", "_run_handler", "_run_pair", "_run_size", "body", "buffer_bytes",
+        "_append", "_run_handler", "_run_pair", "_run_room", "_run_size", "body", "buffer_bytes",
         "buffers", "count", "head",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.head = bytearray(_FRONT.size)
+        self.head = bytearray(_FRONT_BYTES)
         self.body = bytearray()
         self.buffers: list[Buffer] = []
         self.buffer_bytes = 0
         self.count = 0
-        self._run_pair = -1
-        self._run_handler = ""
-        self._run_count = self._run_size = 0
+        self._run_pair = self._run_size = 0
+        self._run_handler = ""  # of the run that is still open
+        self._run_room = 0  # so many tells more it may take
         self._append = _encoder.encode_into
 
     def add(self, envelope: Envelope | tuple[Any, ...]) -> bool:
@@ -84,42 +85,38 @@ class Batch:
 
         The payload must stand in ``body`` already.
         """
-        if self._run_count:
+        if self._run_handler:
             self._close_run()
-        start = len(self.head)
+        head = self.head
+        start = len(head)
         try:
-            self._append(envelope, self.head, -1)
+            self._append(envelope, head, -1)
         except Exception:
-            del self.head[start:]
+            del head[start:]
             raise
         self.count += 1
-        return len(self.head) + len(self.body) + self.buffer_bytes >= FLUSH_BYTES
+        return len(head) + len(self.body) + self.buffer_bytes >= FLUSH_BYTES
 
     def tell(self, pair: int, handler: str, size: int) -> bool:
         """Append a call that nobody waits for; True when it is time to leave.
 
         Those that follow each other for one handler share an envelope (`runtime.runs`).
         """
-        if (
-            self._run_handler is handler
-            and self._run_pair == pair
-            and 0 < self._run_count < MAX_RUN
-        ):
-            self._run_count += 1
+        if self._run_room and self._run_handler is handler and self._run_pair == pair:
+            self._run_room -= 1
             self._run_size += size
-        else:
-            if self._run_count:
-                self._close_run()
-            self._run_pair, self._run_handler = pair, handler
-            self._run_count, self._run_size = 1, size
-            self.count += 1
+            return len(self.body) >= FLUSH_BYTES
+        if self._run_handler:
+            self._close_run()
+        self._run_pair, self._run_handler = pair, handler
+        self._run_room, self._run_size = MAX_RUN - 1, size
+        self.count += 1
         return len(self.head) + len(self.body) + self.buffer_bytes >= FLUSH_BYTES
 
     def _close_run(self) -> None:
-        pair, handler, size, count = (
-            self._run_pair, self._run_handler, self._run_size, self._run_count,
-        )  # fmt: skip
-        self._run_count = 0
+        pair, handler, size = self._run_pair, self._run_handler, self._run_size
+        count = MAX_RUN - self._run_room
+        self._run_handler, self._run_room = "", 0
         envelope = (2, pair, handler, size) if count == 1 else (11, pair, handler, size, count)
         self._append(envelope, self.head, -1)
 
@@ -130,12 +127,12 @@ class Batch:
 
     def take(self) -> list[Buffer]:
         """Hand over the frames and begin anew."""
-        if self._run_count:
+        if self._run_handler:
             self._close_run()
         batch, buffers = self.head, self.buffers
-        _FRONT.pack_into(batch, 0, len(batch) - _LENGTH.size, _ARRAY_32, self.count)
+        _FRONT.pack_into(batch, 0, len(batch) - _LENGTH_BYTES, _ARRAY_32, self.count)
         batch += self.body
-        self.head = bytearray(_FRONT.size)
+        self.head = bytearray(_FRONT_BYTES)
         self.body.clear()
         self.count = 0
         if not buffers:
@@ -169,12 +166,12 @@ def decode(frames: Sequence[Buffer]) -> list[Part]:
     if not 1 <= len(frames) <= MAX_FRAMES:
         raise WireError(f"a message has 1 to {MAX_FRAMES} frames, not {len(frames)}")
     batch = memoryview(frames[0])
-    if not _FRONT.size <= len(batch) <= MAX_MESSAGE_BYTES:
+    if not _FRONT_BYTES <= len(batch) <= MAX_MESSAGE_BYTES:
         raise WireError(f"{len(batch)} bytes are no batch")
-    split = _LENGTH.unpack_from(batch)[0] + _LENGTH.size
-    if not _FRONT.size <= split <= min(len(batch), MAX_HEAD_BYTES):
+    split = _LENGTH.unpack_from(batch)[0] + _LENGTH_BYTES
+    if not _FRONT_BYTES <= split <= min(len(batch), MAX_HEAD_BYTES):
         raise WireError(f"a batch of {len(batch)} bytes has no head of {split}")
-    head, body = batch[_LENGTH.size : split], batch[split:]
+    head, body = batch[_LENGTH_BYTES:split], batch[split:]
     end = len(body)
     try:
         envelopes = _decoder.decode(head)
@@ -192,10 +189,10 @@ def decode(frames: Sequence[Buffer]) -> list[Part]:
             raise WireError(f"{type(each).__name__} speaks of bytes that did not come with it")
         payload = body[at:until]
         at = until
-        wanted = len(each.buffers)  # type: ignore[attr-defined]
-        if not wanted:
+        if not each.buffers:  # type: ignore[attr-defined]
             parts.append((each, payload, _NOTHING))
             continue
+        wanted = len(each.buffers)  # type: ignore[attr-defined]
         if next_buffer + wanted > len(frames):
             raise WireError(f"{type(each).__name__} speaks of frames that did not come with it")
         buffers = [memoryview(f) for f in frames[next_buffer : next_buffer + wanted]]

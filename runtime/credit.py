@@ -30,6 +30,8 @@ class Window:
     """The sender's end: its credit, and its account."""
 
     __slots__ = (
+        "_bytes_limit",
+        "_limit",
         "bytes",
         "bytes_sent",
         "done",
@@ -51,6 +53,12 @@ class Window:
         self.done = self.done_bytes = 0
         self.handled = self.failed = self.expired = self.rejected = self.undelivered = 0
         self.reply_bytes = 0
+        self._fit()
+
+    def _fit(self) -> None:
+        """Know how many messages and bytes may have been sent, in all."""
+        self._limit = self.done + self.messages
+        self._bytes_limit = self.done_bytes + self.bytes
 
     @property
     def in_flight(self) -> int:
@@ -65,20 +73,18 @@ class Window:
 
     def has_room(self, size: int) -> bool:
         """Whether a message of ``size`` bytes may leave now."""
-        in_flight = self.sent - self.done
-        if in_flight >= self.messages:
+        if self.sent >= self._limit:
             return False
-        waiting = self.bytes_sent - self.done_bytes + self.reply_bytes
-        return waiting + size <= self.bytes or (in_flight == 0 and self.reply_bytes == 0)
+        if self.bytes_sent + self.reply_bytes + size <= self._bytes_limit:
+            return True
+        return self.sent == self.done and self.reply_bytes == 0
 
     def take(self, size: int) -> bool:
-        """Spend a message of ``size`` bytes, if it has room; the hot path of a small one."""
-        if (
-            self.sent - self.done < self.messages
-            and self.bytes_sent - self.done_bytes + self.reply_bytes + size <= self.bytes
-        ):
+        """Spend a message of ``size`` bytes, if it has room."""
+        sent = self.bytes_sent + size
+        if self.sent < self._limit and sent + self.reply_bytes <= self._bytes_limit:
             self.sent += 1
-            self.bytes_sent += size
+            self.bytes_sent = sent
             return True
         if self.has_room(size):
             self.spend(size)
@@ -95,10 +101,10 @@ class Window:
     ) -> None:
         """Take the receiver's totals over, if they are news and can be true."""
         done = handled + failed + expired + rejected
-        if not self.done < done <= self.sent:
-            return
         if (
-            handled < self.handled
+            done <= self.done
+            or done > self.sent
+            or handled < self.handled
             or failed < self.failed
             or expired < self.expired
             or rejected < self.rejected
@@ -107,12 +113,17 @@ class Window:
         self.handled, self.failed = handled, failed
         self.expired, self.rejected = expired, rejected
         self.done = done
-        self.done_bytes = min(max(self.done_bytes, done_bytes), self.bytes_sent)
+        if done_bytes > self.done_bytes:
+            sent = self.bytes_sent
+            self.done_bytes = done_bytes if done_bytes < sent else sent
+        self._limit = done + self.messages
+        self._bytes_limit = self.done_bytes + self.bytes
 
     def grant(self, messages: int, bytes: int) -> None:
         """Change how much may be in flight. At least one message always may."""
         self.messages = max(1, messages)
         self.bytes = max(1, bytes)
+        self._fit()
 
     def close(self) -> int:
         """The receiver is no more: what is in flight becomes undelivered. How many that are."""
@@ -171,6 +182,12 @@ class Ledger:
         self.unreported += count
         self.unreported_bytes += size
         return self.due
+
+    def answer(self, size: int) -> tuple[int, int, int, int, int]:
+        """Count a message that was handled, and report it with all others: with its reply."""
+        self.handled += 1
+        self.done_bytes += size
+        return self.report()
 
     @property
     def done(self) -> int:

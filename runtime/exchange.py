@@ -242,30 +242,32 @@ class Exchange(Settling):
         self.fail(inbound, part, "dead", f"{inbound.target} is not here")
 
     def _answered(self, peer: Peer, part: Any) -> None:
-        envelope = part[0]
-        outbound = self.outbounds.get(envelope.pair)
+        answer, payload, buffers = part
+        outbound = self.outbounds.get(answer.pair)
         if outbound is None or outbound.peer is not peer:
             self.strays["answer to nobody"] += 1
             return
-        outbound.window.acknowledge(
-            envelope.handled, envelope.failed, envelope.expired, envelope.rejected,
-            envelope.done_bytes,
-        )  # fmt: skip
+        window = outbound.window
+        window.acknowledge(
+            answer.handled, answer.failed, answer.expired, answer.rejected, answer.done_bytes
+        )
         if outbound.waiters:
             outbound.wake()
-        slot = self.pending.get(envelope.id)
+        id = answer.id
+        slot = self.pending.get(id)
         if slot is None or slot.outbound is not outbound:
-            stream = self.streams.get(envelope.id)
+            stream = self.streams.get(id)
             if stream is not None and stream.outbound is outbound:
-                stream_ended(self, envelope.id, envelope)
+                stream_ended(self, id, answer)
             return  # or its caller was cancelled meanwhile
-        del self.pending[envelope.id]
+        del self.pending[id]
         peer.pending -= 1
-        slot.answer, slot.payload, slot.buffers = part
-        slot.weight = len(slot.payload)
-        if slot.buffers:
-            slot.weight += sum(map(len, slot.buffers))
-        outbound.window.reply_bytes += slot.weight  # until its asker has taken it
+        slot.answer, slot.payload, slot.buffers = answer, payload, buffers
+        weight = len(payload)
+        if buffers:
+            weight += sum(map(len, buffers))
+        slot.weight = weight
+        window.reply_bytes += weight  # until its asker has taken it
         self.reading.wake(slot)
 
     def _credited(self, peer: Peer, envelope: wire.Credit, _: memoryview) -> None:

@@ -64,7 +64,7 @@ def push(cell: Service, hook: Hook) -> None:
         own = cell.own = Inbound(0, name, incarnation, name, cell, _NOBODY)
         own.unlisted = False  # it never is: there is nobody to report to
     cell.mailbox.append((own, (hook, _NO_PAYLOAD, ())))
-    if not cell.ready and cell.taken is None:
+    if not cell.ready and not cell.taken:
         cell.exchange.reading.wake(cell)
 
 

@@ -38,25 +38,29 @@ async def handle_here(
     part: Part,
     breathe: Callable[[Exchange], Awaitable[None]],
 ) -> Any:
-    """Run ``signature`` on an idle cell and return its result, or raise as an ask does."""
+    """Run ``signature`` on an idle cell and return its result, or raise as an ask does.
+
+    ``breathe``: is a checkpoint now and then.
+    """
     message, payload, buffers = part
+    exchange = cell.exchange
     try:
         args = signature.decode(payload, message.buffers, buffers)
     except WireError:
-        cell.exchange.settle(inbound, Fate.REJECTED, part)
+        exchange.settle(inbound, Fate.REJECTED, part)
         raise
     call = Call(cell, inbound, message, trio.lowlevel.current_task())
     scope = call.scope = trio.CancelScope()
     token = current.set(call)
-    cell.taken = trio.Event()
+    cell.taken = True
     cell.in_flight = call
-    cell.handler, cell.handler_since = signature.name, cell.exchange.clock()
+    cell.handler, cell.handler_since = signature.name, exchange.clock()
     if cell.page is not None:
         cell.page.begin(signature.label, cell.handler_since)
     fate = Fate.EXPIRED
     try:
         with scope:
-            await breathe(cell.exchange)  # the cell is taken: nobody overtakes
+            await breathe(exchange)  # the cell is taken: nobody overtakes
             fate = Fate.FAILED
             result, _, apart = signature.encode_result(await signature.run(cell.actor, *args))
             fate = Fate.HANDLED
@@ -84,8 +88,10 @@ async def handle_here(
         current.reset(token)
         cell.handler = ""
         cell.in_flight = None
-        cell.exchange.settle(inbound, fate, part)
-        released, cell.taken = cell.taken, None
-        released.set()
+        if fate is Fate.HANDLED and not buffers:
+            exchange.handled(inbound, message.size)
+        else:
+            exchange.settle(inbound, fate, part)
+        cell.release()
         if cell.mailbox or cell.ending is not None:
-            cell.exchange.reading.wake(cell)
+            exchange.reading.wake(cell)

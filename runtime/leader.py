@@ -6,6 +6,8 @@ socket and routes all that arrives, until what it waits for is there. It leaves 
 vacant then, and a sequential asker takes it again with its next ask, without a wake-up. What
 is still vacant at the end of the tick is given to a follower. An asker takes the lead from one
 who only waits for whatever may come: else each answer would cost a tick more (20 of 120 us).
+Who only waits leaves the lead to those it wakes, for what comes next is likely theirs again: else
+each message would cost its receiver a tick more (650 of 3,400 bytecodes, and a turn of epoll).
 
 The end of the tick is also when the batches leave: an instrument's ``before_io_wait`` runs
 after all tasks and before trio sleeps. Its ``after_task_step`` is how a handler that
@@ -66,6 +68,7 @@ class Leader(trio.abc.Instrument):
         self._leader: Seat | None = None
         self._followers: dict[Seat, None] = {}
         self._vacant = 0
+        self._woke = False  # somebody, since the leader began to drain
         # A busy tick is followed by another. Not so on a clock that jumps when all are idle: it
         # says timeout 0 then as well.
         clock = trio.lowlevel.current_clock()
@@ -96,8 +99,13 @@ class Leader(trio.abc.Instrument):
                     await trio.lowlevel.wait_task_rescheduled(give_up)
                     continue
                 try:
+                    self._woke = False
                     self._drain(seat)
-                    if not seat.ready:
+                    if self._woke and not seat.ready and not seat.asks:
+                        self._leader = None
+                        followers[seat] = None
+                        await trio.lowlevel.wait_task_rescheduled(give_up)
+                    elif not seat.ready:
                         await self._transport.wait()
                         if time.monotonic() > self._awake_by:
                             self._stalled()
@@ -116,6 +124,7 @@ class Leader(trio.abc.Instrument):
         seat.ready = True
         if seat in self._followers:
             del self._followers[seat]
+            self._woke = True
             assert seat.task is not None
             trio.lowlevel.reschedule(seat.task)
         elif seat is self._leader and trio.lowlevel.current_task() is not seat.task:

@@ -46,6 +46,7 @@ class Mailbox(Seat):
     __slots__ = (
         "_bytes",
         "_reentrant",
+        "_release",
         "_slices",
         "actor",
         "address",
@@ -58,6 +59,7 @@ class Mailbox(Seat):
         "in_flight",
         "inbounds",
         "keeping",
+        "key",
         "last",
         "mailbox",
         "mailbox_bytes",
@@ -90,6 +92,7 @@ class Mailbox(Seat):
         super().__init__()
         self.exchange = exchange
         self.address = address
+        self.key = str(address)  # as chains name it
         self.handlers = handlers.copy()  # a traced ask has one of its own, see runtime.stations
         self.mailbox_messages = mailbox_messages
         self.mailbox_bytes = mailbox_bytes
@@ -107,7 +110,8 @@ class Mailbox(Seat):
         self.nursery: trio.Nursery | None = None
         self.ending: ExitReason | None = None
         self.serving = False  # parked at an empty mailbox, or about to be
-        self.taken: trio.Event | None = None  # an asker of this process runs a handler
+        self.taken = False  # an asker of this process runs a handler
+        self._release: trio.Event | None = None  # for which somebody waits
         self.keeping: Keeping | None = None
         self._reentrant = any(each.reentrant for each in handlers.values())
         self.reentrants = 0  # messages of the mailbox that are for reentrant handlers
@@ -145,14 +149,18 @@ class Mailbox(Seat):
         ):
             why = f"mailbox of {self.address.name} is full ({len(mailbox)})"
             self.exchange.fail(inbound, part, "full", why)
-        elif type(message) is wire.Ask and message.chain and self.waits_for_itself(message):
-            cells = (*message.chain, str(self.address))
+        elif (
+            type(message) is wire.Ask
+            and self.key in message.chain  # its asker keeps us busy
+            and self._could_never_run(message.handler)
+        ):
+            cells = (*message.chain, self.key)
             cycle = " -> ".join(each.rpartition(".")[0] for each in cells)
             self.exchange.fail(inbound, part, "cycle", f"ask cycle: {cycle}")
         elif not (self._reentrant and self._let_in_at_once(inbound, part)):
             mailbox.append((inbound, part))
             self._bytes += weight
-            if not self.ready and self.taken is None:
+            if not self.ready and not self.taken:
                 self.exchange.reading.wake(self)
 
     def deliver_run(self, inbound: Inbound, part: Part) -> None:
@@ -182,7 +190,7 @@ class Mailbox(Seat):
             self.mailbox.append((inbound, part))
             self._bytes += message.size
             self.more += message.count - 1
-            if not self.ready and self.taken is None:
+            if not self.ready and not self.taken:
                 self.exchange.reading.wake(self)
 
     def _refusal(self, handler: str) -> str:
@@ -211,7 +219,7 @@ class Mailbox(Seat):
         """Whether every message that came has its fate; False where that is not known."""
         return (
             self.serving
-            and self.taken is None
+            and not self.taken
             and not self.mailbox
             and self.in_flight is None
             and not self._reentrant
@@ -228,15 +236,27 @@ class Mailbox(Seat):
         if self.reentrants:
             self._let_reentrant_in()
 
+    async def released(self) -> None:
+        """No asker runs a handler here any more."""
+        while self.taken:
+            if self._release is None:
+                self._release = trio.Event()
+            await self._release.wait()
+
+    def release(self) -> None:
+        """The handler that an asker ran has ended."""
+        self.taken = False
+        if self._release is not None:
+            self._release.set()
+            self._release = None
+
     def unqueued(self, part: Part) -> None:
         """A message has been taken out of the mailbox."""
         self._bytes -= weigh(part)
 
-    def waits_for_itself(self, message: wire.Ask) -> bool:
-        """Whether this ask could never be served, for its asker keeps us busy."""
-        if str(self.address) not in message.chain:
-            return False
-        signature = self.handlers.get(message.handler)
+    def _could_never_run(self, handler: str) -> bool:
+        """Whether a handler waits for the one that is suspended."""
+        signature = self.handlers.get(handler)
         return signature is None or not signature.reentrant
 
     def cancel(self, inbound: Inbound, id: int) -> None:

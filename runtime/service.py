@@ -65,8 +65,7 @@ class Service(Mailbox):
         while self.ending is None:
             with trio.CancelScope() as self.scope:
                 await self._serve_under(self.scope)
-        while self.taken is not None:
-            await self.taken.wait()
+        await self.released()
 
     async def _serve_under(self, scope: trio.CancelScope) -> None:
         """Take messages until the cell ends or the scope is spent."""
@@ -82,7 +81,7 @@ class Service(Mailbox):
         args: Any = None
         result: Any = None
         while self.ending is None:
-            if not mailbox or self.taken is not None:
+            if not mailbox or self.taken:
                 self.last = part, args, result
                 part = payload = buffers = args = result = None
                 if page is not None:
@@ -225,7 +224,7 @@ class Service(Mailbox):
         """Whether an asker of this process may run a handler itself."""
         return (
             self.serving
-            and self.taken is None
+            and not self.taken
             and not self.mailbox
             and self.ending is None
             and self.keeping is None

@@ -129,9 +129,9 @@ class Settling(Outbox):
         buffers: Sequence[Buffer],
     ) -> None:
         """Answer an ask that was handled."""
-        inbound.ledger.close(Fate.HANDLED, weigh(part))
-        counts = inbound.ledger.report()
-        id: int = part[0].id
+        message = part[0]
+        id: int = message.id
+        counts = inbound.ledger.answer(weigh(part) if part[2] else message.size)
         if inbound.outbound is not None:
             reply = wire.Reply(inbound.number, id, len(payload), *counts, tuple(positions))
             self._answered(inbound.peer, (reply, payload, buffers))
@@ -139,7 +139,8 @@ class Settling(Outbox):
         peer = inbound.peer
         if peer.dead is not None:
             return
-        self.ready(peer)
+        if not peer.connected:
+            self.ready(peer)
         if payload:
             peer.batch.body += payload
         if buffers:

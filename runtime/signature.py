@@ -38,13 +38,14 @@ from runtime.codec import MAX_PAYLOAD_BYTES, Buffer
 from runtime.errors import WireError
 
 _encoder = msgspec.msgpack.Encoder()
-_encode_into = _encoder.encode_into
+_encode, _encode_into = _encoder.encode, _encoder.encode_into
 MISFIT = (msgspec.DecodeError, RecursionError, ValueError)
 """What a decoder raises."""
 _CANNOT = Exception  # what a value does while it is read is its own affair
 _NO_BUFFERS: tuple[Buffer, ...] = ()
 _NO_ARRAYS: dict[int, ArrayKind] = {}
 _NO_POSITIONS: tuple[int, ...] = ()
+_NO_RESULT: tuple[bytes, Sequence[int], Sequence[Buffer]] = b"", _NO_POSITIONS, _NO_BUFFERS
 _NOTHING_BESIDE: tuple[Sequence[int], Sequence[Buffer]] = _NO_POSITIONS, _NO_BUFFERS
 
 
@@ -166,7 +167,7 @@ class Parameters:
             kept = args
             if apart:
                 kept, positions, buffers = set_apart(args, self._arrays, whole)
-            _encoder.encode_into(kept, into, -1)
+            _encode_into(kept, into, -1)
         except _CANNOT as cause:
             del into[start:]
             raise self._culprit(args, cause) from cause
@@ -184,7 +185,7 @@ class Parameters:
         for position, (name, value) in enumerate(zip(self.parameters, args, strict=True)):
             array = self._arrays.get(position)
             try:
-                _encoder.encode(set_apart((value,), {0: array} if array else {}, whole=True)[0])
+                _encode(set_apart((value,), {0: array} if array else {}, whole=True)[0])
             except _CANNOT as why:
                 return TypeError(
                     f"{self.qualified}: {name}={_brief(value)} cannot travel: {_why(why, value)}"
@@ -251,16 +252,18 @@ class Signature(Parameters):
             ValueError: it is larger than a message may be.
         """
         if result is None:
-            return b"", _NO_POSITIONS, _NO_BUFFERS
+            return _NO_RESULT
         apart: Buffer | None = None
         try:
-            if type(result) in BUFFERS and size_of(result) >= OWN_FRAME_BYTES:
-                payload, apart = b"", solid(result)
-            elif self._array is not None:
+            if self._array is not None:
                 head, apart = self._array.pack(result, OWN_FRAME_BYTES)
-                payload = _encoder.encode(head)
+                payload = _encode(head)
+            elif type(result) in BUFFERS and size_of(result) >= OWN_FRAME_BYTES:
+                payload, apart = b"", solid(result)
             else:
-                payload = _encoder.encode(result)
+                payload = _encode(result)
+                if len(payload) <= MAX_PAYLOAD_BYTES:
+                    return payload, _NO_POSITIONS, _NO_BUFFERS
         except _CANNOT as cause:
             why = _why(cause, result)
             raise TypeError(

@@ -26,7 +26,8 @@ class Slot(Seat):
     asks = True
 
     def __init__(self, outbound: Outbound, handler: str) -> None:
-        super().__init__()
+        self.ready = False
+        self.task = None
         self.outbound = outbound
         self.handler = handler
         self.answer: wire.Reply | wire.Fail | wire.Pong | None = None

@@ -110,7 +110,7 @@ def _of_cell(cell: Mailbox) -> Iterator[str]:
         yield f"apart {cell.apart}, sources {cell.sources}"
     if cell.mailbox or cell._bytes or cell.reentrants:
         yield f"{len(cell.mailbox)} messages, {cell._bytes} bytes, {cell.reentrants} reentrant"
-    if cell.taken is not None:
+    if cell.taken:
         yield "taken"
     if cell.scope is not None and cell.scope.cancel_called:
         yield "its scope is spent"

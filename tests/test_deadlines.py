@@ -1,0 +1,58 @@
+"""The deadline in force, as trio says it."""
+
+# ruff: noqa: ASYNC100
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from runtime.deadlines import effective_deadline
+
+
+async def test_it_is_what_trio_says_of_any_scopes(autojump_clock: MockClock) -> None:
+    def seen() -> float:
+        deadline = effective_deadline()
+        assert deadline == trio.current_effective_deadline()
+        return deadline
+
+    assert seen() == math.inf
+    with trio.move_on_at(9), trio.CancelScope() as inner:
+        assert seen() == 9
+        inner.deadline = 5
+        assert seen() == 5
+        with trio.move_on_at(7):
+            assert seen() == 5
+        with trio.CancelScope(shield=True) as shielded:
+            assert seen() == math.inf
+            shielded.deadline = 8
+            assert seen() == 8
+            inner.cancel()
+            assert seen() == 8
+            shielded.shield = False
+            assert seen() == -math.inf
+        assert seen() == -math.inf
+    assert seen() == math.inf
+    async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = 3
+
+        async def child() -> None:
+            assert seen() == 3
+
+        nursery.start_soon(child)
+
+
+async def test_it_is_trios_word_where_scopes_look_different(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    class Task:
+        pass
+
+    with trio.move_on_at(9):
+        monkeypatch.setattr(trio.lowlevel, "current_task", Task)
+        deadline = effective_deadline()
+        monkeypatch.undo()
+    assert deadline == 9
