@@ -29,7 +29,7 @@ from runtime.cell import Cell
 from runtime.evidence import Evidence, Look
 from runtime.exchange import Exchange
 from runtime.life import Node
-from runtime.memory import MemoryTransport
+from runtime.memory_transport import MemoryTransport
 from runtime.orders import Exited
 from runtime.output import KEPT_LINES
 from runtime.status_page import StatusPage
