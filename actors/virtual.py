@@ -19,8 +19,11 @@ from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from types import TracebackType
 
+import trio
+
 from actors.child_spec import check
 from actors.controller import Controller
+from actors.record import Happened
 from actors.state_file import StatePath
 from actors.system import ClaimState, OpenHost, Opening, System, claiming
 from runtime.address import Address
@@ -43,6 +46,13 @@ class VirtualSystem(System):
         assert isinstance(host, MemoryHost)
         self.host: MemoryHost = host
         self.network: MemoryNetwork = host.network
+        if self.network.log is not None:
+            self.nodes.listeners.append(self._write)
+
+    def _write(self, it: Happened) -> None:
+        if self.network.log is not None:
+            now = trio.current_time()
+            self.network.log.add(now, f"{it.name}.{it.incarnation} {it.what}")
 
     def kill(self, who: Address) -> None:
         """Its node is gone, here and now, as by ``kill -9``."""

@@ -29,6 +29,7 @@ import trio
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.behaviour import Behaviour
 from runtime.call import current
+from runtime.crash import simulated
 from runtime.event_log import EventLog
 from runtime.evidence import Evidence
 from runtime.exchange import Exchange
@@ -197,8 +198,10 @@ async def open_memory_host(
     """
     async with trio.open_nursery() as nursery:
         host = MemoryHost(MemoryNetwork(nursery, fault, weather, log), output)
+        simulated.set(True)
         try:
             yield host
         finally:
+            simulated.set(False)
             host._transport.close()
             nursery.cancel_scope.cancel()
