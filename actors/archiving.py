@@ -160,6 +160,7 @@ class Archiving:
                 entry=requests.entry_of(behaviour, by_reference=self._cell.exchange.by_reference),
                 parent=CONTROLLER,
                 token="",
+                virtual=self._cell.exchange.by_reference is not None,
             )
         except SpawnError as error:
             return str(error)

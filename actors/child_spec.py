@@ -138,14 +138,24 @@ def check(options: Mapping[str, Any]) -> None:
 
 
 def spec_of(
-    behaviour: type[Behaviour], options: ChildOptions, *, entry: str, parent: str, token: str
+    behaviour: type[Behaviour],
+    options: ChildOptions,
+    *,
+    entry: str,
+    parent: str,
+    token: str,
+    virtual: bool = False,
 ) -> Spec:
     """The spec as the controller keeps it.
+
+    ``virtual``: it gets no process, and so no environment: what is said in a simulation is the
+    same wherever it runs.
 
     Raises:
         SpawnError: the working directory of this process is no longer there.
     """
     local = options.get("local", False)
+    process = not local and not virtual
     strategy, intensity = behaviour._supervises
     limit, period_s = options.get("intensity", intensity)
     restart = options.get("restart", "temporary")
@@ -166,8 +176,8 @@ def spec_of(
         local=local,
         start_s=options.get("start_s", 30.0),
         token=token,
-        environ=None if local else dict(os.environ),
-        cwd="" if local else _working_directory(),
+        environ=dict(os.environ) if process else None,
+        cwd=_working_directory() if process else "",
         mailbox_messages=options.get("mailbox_messages", 8192),
         mailbox_bytes=options.get("mailbox_bytes", 32 * 1024 * 1024),
     )

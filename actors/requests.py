@@ -60,6 +60,7 @@ async def spawn(
         entry=entry_of(behaviour, local, cell.exchange.by_reference),
         parent=parent,
         token=f"{cell.address.incarnation}-{cell.exchange.next_id()}",
+        virtual=cell.exchange.by_reference is not None,
     )
     try:
         with _cell_to_be(cell, behaviour, encoded, spec):

@@ -19,18 +19,23 @@ from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from types import TracebackType
 
+import trio
+
 from actors.child_spec import check
 from actors.controller import Controller
+from actors.record import Happened
 from actors.state_file import StatePath
-from actors.system import ClaimState, Opening, System, claiming
+from actors.system import ClaimState, OpenHost, Opening, System, claiming
 from runtime.address import Address
 from runtime.behaviour import Strategy
 from runtime.cell import Cell
+from runtime.event_log import EventLog
 from runtime.host import Host
-from runtime.memory import Fault, MemoryNetwork, faithful
+from runtime.memory import FaultFunction, MemoryNetwork, faithful
 from runtime.memory_body import MemoryBody
 from runtime.memory_host import MemoryHost, open_memory_host
 from runtime.scheduling import seeded_scheduling
+from runtime.weather import Weather
 
 
 class VirtualSystem(System):
@@ -41,6 +46,13 @@ class VirtualSystem(System):
         assert isinstance(host, MemoryHost)
         self.host: MemoryHost = host
         self.network: MemoryNetwork = host.network
+        if self.network.log is not None:
+            self.nodes.listeners.append(self._write)
+
+    def _write(self, it: Happened) -> None:
+        if self.network.log is not None:
+            now = trio.current_time()
+            self.network.log.add(now, f"{it.name}.{it.incarnation} {it.what}")
 
     def kill(self, who: Address) -> None:
         """Its node is gone, here and now, as by ``kill -9``."""
@@ -105,14 +117,13 @@ class _VirtualOpening(Opening[VirtualSystem]):
     def __init__(
         self,
         seed: int,
-        fault: Fault,
-        output: Callable[[str, str], None],
+        open_host: OpenHost,
         strategy: Strategy,
         intensity: tuple[int, float],
         claim: ClaimState,
     ) -> None:
         super().__init__(
-            partial(open_memory_host, fault, output),
+            open_host,
             VirtualSystem,
             False,
             strategy,
@@ -143,7 +154,9 @@ class _VirtualOpening(Opening[VirtualSystem]):
 def open_virtual_system(
     *,
     seed: int = 0,
-    fault: Fault = faithful,
+    weather: Weather | None = None,
+    log: int = 0,
+    fault: FaultFunction = faithful,
     output: Callable[[str, str], None] = lambda name, line: None,
     strategy: Strategy = "one_for_one",
     intensity: tuple[int, float] = (5, 10.0),
@@ -155,7 +168,10 @@ def open_virtual_system(
     Args:
         seed: decides in which order tasks run that could run at the same instant, and how long
             the pauses between restarts are.
-        fault: what becomes of messages; see `runtime.memory`.
+        weather: what befalls messages, see `runtime.weather`; ``system.network`` changes it.
+        log: how many lines ``system.network.log`` keeps of what happened, see
+            `runtime.event_log`; 0 for none.
+        fault: a function in place of weather; see `runtime.memory`.
         output: called with (name, line) for what nodes print: the tracebacks of crashes.
         strategy, intensity, state, resume: see `open_system`. The file is a real one, and this
             process waits for the disk.
@@ -164,4 +180,6 @@ def open_virtual_system(
         ValueError: as `open_system` does.
     """
     check({"strategy": strategy, "intensity": intensity})
-    return _VirtualOpening(seed, fault, output, strategy, intensity, claiming(state, resume))
+    written = EventLog(log) if log else None
+    open_host = partial(open_memory_host, fault, output, weather, written)
+    return _VirtualOpening(seed, open_host, strategy, intensity, claiming(state, resume))

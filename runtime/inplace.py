@@ -12,13 +12,13 @@ Invariants
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from runtime.call import Call, current
+from runtime.crash import traceback_text
 from runtime.credit import Fate
 from runtime.errors import ActorDeadError, RemoteError, WireError
 from runtime.exits import ExitReason
@@ -75,7 +75,7 @@ async def handle_here(
     except Exception as raised:
         if isinstance(raised, ActorDeadError | RemoteError) and scope.cancelled_caught:
             raise
-        text = "".join(traceback.format_exception(raised))
+        text = traceback_text(raised)
         raise RemoteError(type(raised).__name__, str(raised), text) from None
     except SystemExit as leaving:
         if leaving.code in (0, None):

@@ -12,7 +12,6 @@ Invariants
 
 from __future__ import annotations
 
-import traceback
 from importlib import import_module
 from signal import SIGTERM
 from typing import Any, Protocol
@@ -27,6 +26,7 @@ from runtime.behaviour import Behaviour, handlers_of
 from runtime.call import Call, current
 from runtime.cell import Cell
 from runtime.constructor import construct
+from runtime.crash import traceback_text
 from runtime.errors import WireError
 from runtime.evidence import Look
 from runtime.exchange import Exchange
@@ -134,7 +134,7 @@ class Node:
                 snapshot.restore(actor, kept, self.exchange.monotonic, self.exchange.boot_id)
             reason = await cell.run(actor, self._up, welcome.snapshot_every_s)
         except (Exception, SystemExit) as failure:
-            text = "".join(traceback.format_exception(failure))
+            text = traceback_text(failure)
             said = wire.StartFailed(type(failure).__name__, fit(str(failure)), fit(text))
             say_last()
             say(controller, said)

@@ -14,7 +14,6 @@ Invariants
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from runtime.behaviour import Behaviour, handlers_of
 from runtime.call import Call, current
 from runtime.cell import Cell
 from runtime.constructor import construct
+from runtime.crash import traceback_text
 from runtime.errors import ActorDeadError
 from runtime.exits import ExitReason, fit
 from runtime.registrar import Registrar, registrar_of
@@ -137,7 +137,7 @@ class LocalCells:
             await self._tell_end(cell, reason)
 
     def _failed(self, address: Address, failure: BaseException) -> None:
-        text = "".join(traceback.format_exception(failure))
+        text = traceback_text(failure)
         self._exchange.say(
             self._exchange.controller,
             wire.StartFailed(

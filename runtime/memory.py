@@ -1,32 +1,48 @@
-"""The wire inside one trio run: the reference transport, with faults on request.
+"""The wire inside one trio run, with weather on request.
 
 For tests of whole trees under virtual time. What would not survive a socket does not
 survive here: frames are copied into bytes.
 
+    network.weather = Weather(drop=0.01, seed=7)
+    with network.partition({a, b}, {c}): ...
+    with network.cut(a, to=b): ...
+    with network.throttle(a, to=b, bytes_per_s=10_000): ...
+
 Invariants
 ----------
-* Without faults, frames between one pair of processes arrive once and in order, at the
+* Without weather, frames between one pair of processes arrive once and in order, at the
   instant at which they were sent.
-* A fault decides from (source, target, frames) alone, so a seed replays a run.
-* Between two parts of a parted network frames wait, as TCP has it, and come when it heals.
-* A closed transport receives nothing more; what is sent to it vanishes, as on a wire.
-* While a transport is held, nothing is read from it and nothing leaves; after that both go on,
-  in order. From one that was cut nothing leaves any more, nor reaches it; nothing raises.
+* With weather, what befalls a message follows from `runtime.weather`, and when it arrives from
+  `runtime.arrivals`; equal instants keep the order in which messages were sent.
+* Messages are counted from when there first was weather, and never from anew. The log counts
+  nothing: it may be left out of a run or added to it.
+* Across a partition frames wait, as TCP has it, and come in order when it is over; unless it was
+  to lose them.
+* A process that is restarted is the same to weather and partitions, but not to `part`.
 
 Source: the idea of a routable fake network is from ``trio.testing``'s FakeNet.
 """
 
-import re
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+from zlib import crc32
 
 import trio
 
+from runtime.arrivals import Arrivals
 from runtime.codec import Buffer
-from runtime.transport import Message
+from runtime.conditions import Conditions
+from runtime.courier import Courier
+from runtime.event_log import EventLog
+from runtime.kinds import kind_of
+from runtime.memory_transport import MemoryTransport as MemoryTransport
+from runtime.weather import Fault, Weather
 
-Fault = Callable[[int, int, Sequence[Buffer]], Sequence[float]]
-"""Delays in seconds, one per copy to deliver: () drops, (0, 0) duplicates."""
+FaultFunction = Callable[[int, int, Sequence[Buffer]], Sequence[float]]
+"""Given incarnations; delays in seconds, one per copy to deliver: () drops, (0, 0) duplicates."""
 
 
 def faithful(source: int, target: int, frames: Sequence[Buffer]) -> Sequence[float]:
@@ -34,27 +50,55 @@ def faithful(source: int, target: int, frames: Sequence[Buffer]) -> Sequence[flo
     return (0.0,)
 
 
-class MemoryNetwork:
-    """Carries frames between the processes that joined it."""
+class Sent(NamedTuple):
+    """One wire message. ``ordinal``: 0 where there is no weather."""
 
-    def __init__(self, nursery: trio.Nursery, fault: Fault = faithful) -> None:
-        self.fault = fault  # assign to change the weather mid-test
-        self._nursery = nursery
+    source: int
+    target: int
+    endpoint: str
+    frames: list[bytes]
+    kind: str
+    ordinal: int
+
+
+class MemoryNetwork(Conditions):
+    """Carries frames between the processes that joined it.
+
+    ``faults``: those that have struck so far, in order. ``log``: None unless one was put here.
+    ``fault``: a function in place of weather; assign to change it in the middle of a test.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        fault: FaultFunction = faithful,
+        weather: Weather | None = None,
+        log: EventLog | None = None,
+    ) -> None:
+        super().__init__(weather)
+        self.fault = fault
+        self.log = log
+        self.faults: list[Fault] = []
         self._members: dict[str, MemoryTransport] = {}
-        self._early: dict[str, list[Message]] = {}  # for those who have yet to join
+        self._early: dict[str, list[Sent]] = {}  # for those who have yet to join
         self._left: set[str] = set()
-        self._far: frozenset[int] = frozenset()
-        self._between: list[tuple[int, str, list[bytes]]] = []
+        self._between: list[Sent] = []  # held by partitions
+        self._ordinals: Counter[tuple[str, str, str]] = Counter()
+        self._arrivals = Arrivals()
+        self._courier = Courier[Sent](nursery, self._come)
 
-    def join(self, incarnation: int) -> "MemoryTransport":
-        """Open the inbox of a process."""
+    # -- who is there
+
+    def join(self, incarnation: int, name: str = "") -> MemoryTransport:
+        """Open the inbox of a process; its name is its number unless it has one."""
         transport = MemoryTransport(self, incarnation)
+        self._names[incarnation] = name or str(incarnation)
         self._members[transport.endpoint] = transport
-        for message in self._early.pop(transport.endpoint, ()):
-            transport.arrived(message)
+        for sent in self._early.pop(transport.endpoint, ()):
+            transport.arrived((sent.source, sent.frames))
         return transport
 
-    def leave(self, transport: "MemoryTransport") -> None:
+    def leave(self, transport: MemoryTransport) -> None:
         """Close an inbox."""
         self._members.pop(transport.endpoint, None)
         self._left.add(transport.endpoint)
@@ -63,125 +107,102 @@ class MemoryNetwork:
         """Drop what a process that has yet to join was sent."""
         early = self._early.get(endpoint)
         if early is not None:
-            early[:] = [message for message in early if message[0] != source]
+            early[:] = [sent for sent in early if sent.source != source]
+
+    # -- what is sent
 
     def carry(self, source: int, endpoint: str, frames: Sequence[Buffer]) -> None:
-        """Deliver as the fault says."""
+        """Deliver as the weather says."""
         solid = [bytes(frame) for frame in frames]
-        target = int(endpoint.removeprefix("memory:"))
-        if self.apart(source, target):
-            self._between.append((source, endpoint, solid))
-            return
-        for delay_s in self.fault(source, target, solid):
-            if delay_s == 0:
-                self._deliver(endpoint, (source, solid))
-            else:
-                self._nursery.start_soon(self._deliver_later, delay_s, endpoint, (source, solid))
-
-    def part(self, far: Iterable[int]) -> None:
-        """Nothing passes between these processes and the others until `heal`. Nothing is lost."""
-        self._far = frozenset(far)
-
-    def heal(self) -> None:
-        """All that waited passes, in order."""
-        self._far = frozenset()
-        between, self._between = self._between, []
-        for source, endpoint, frames in between:
-            self.carry(source, endpoint, frames)
-
-    def apart(self, one: int, other: int) -> bool:
-        """Whether the two cannot reach each other."""
-        return (one in self._far) != (other in self._far)
-
-    async def _deliver_later(self, delay_s: float, endpoint: str, message: Message) -> None:
-        await trio.sleep(delay_s)
-        self._deliver(endpoint, message)
-
-    def _deliver(self, endpoint: str, message: Message) -> None:
         member = self._members.get(endpoint)
+        if member is not None and self._is_calm():
+            member.arrived((source, solid))
+            return
+        target = int(endpoint.removeprefix("memory:"))
+        kind, ordinal = kind_of(solid), 0
+        if self.counting:
+            key = self.name(source), self.name(target), kind
+            ordinal = self._ordinals[key] = self._ordinals[key] + 1
+        self._pass(Sent(source, target, endpoint, solid, kind, ordinal))
+
+    def _is_calm(self) -> bool:
+        """Whether nothing can befall a message, nor is it written down."""
+        return not (
+            self.counting
+            or self._far
+            or self._partitions
+            or self._throttles
+            or self._courier
+            or self.log is not None
+            or self.fault is not faithful
+        )
+
+    def _pass(self, sent: Sent) -> None:
+        fate = self._across(sent.source, sent.target)
+        if fate:
+            self._write(sent, fate)
+            if fate == "held":
+                self._between.append(sent)
+            return
+        now = trio.current_time()
+        if self.fault is not faithful:
+            arrivals = [now + s for s in self.fault(sent.source, sent.target, sent.frames)]
+        else:
+            arrivals = self._befall(now, sent)
+        if arrivals == [now] and not self._courier.is_late(now):
+            self._write(sent, "passed")
+            self._deliver(sent)
+            return
+        self._write(sent, "late" if arrivals else "dropped")
+        for at in arrivals:
+            if at <= now and not self._courier.is_late(now):
+                self._come(sent)
+            else:
+                self._courier.bring(at, sent)
+
+    def _let_pass(self) -> None:
+        between, self._between = self._between, []
+        for sent in between:
+            if self._across(sent.source, sent.target) == "held":
+                self._between.append(sent)
+            else:
+                self._pass(sent)
+
+    def _befall(self, now: float, sent: Sent) -> list[float]:
+        which = (self.name(sent.source), self.name(sent.target), sent.kind)
+        weather = self.weather
+        there = [*self._throttles, weather] if weather is not None else self._throttles
+        rules = [rule for each in there if (rule := each.rule(*which)) is not None]
+        faults = () if weather is None else weather.strikes(*which, sent.ordinal)
+        self.faults += faults
+        size = sum(map(len, sent.frames))
+        return self._arrivals.of(now, *which, size, rules, faults)
+
+    def _come(self, sent: Sent) -> None:
+        """It was late."""
+        self._write(sent, "came")
+        self._deliver(sent)
+
+    def _deliver(self, sent: Sent) -> None:
+        member = self._members.get(sent.endpoint)
         if member is not None:
-            member.arrived(message)
-        elif endpoint not in self._left:
-            self._early.setdefault(endpoint, []).append(message)
+            member.arrived((sent.source, sent.frames))
+        elif sent.endpoint not in self._left:
+            self._early.setdefault(sent.endpoint, []).append(sent)
+        else:
+            self._write(sent, "vanished")
 
+    # -- what is written down
 
-class MemoryTransport:
-    """One process's access to a `MemoryNetwork`."""
-
-    same_host = True
-
-    def __init__(self, network: MemoryNetwork, incarnation: int) -> None:
-        self.endpoint = f"memory:{incarnation}"
-        self._network = network
-        self._incarnation = incarnation
-        self._peers: set[str] = set()
-        self._inbox: deque[Message] = deque()
-        self._bell = trio.Event()
-        self._held: list[tuple[str, list[bytes]]] | None = None
-        self._cut = False
-        self._closed = False
-
-    def connect(self, endpoint: str) -> None:
-        if not re.fullmatch(r"memory:\d+", endpoint, re.ASCII):
-            raise ValueError(f"{endpoint!r} is not in memory")
-        self._peers.add(endpoint)
-
-    def disconnect(self, endpoint: str) -> None:
-        self._peers.discard(endpoint)
-        self._network.forget(self._incarnation, endpoint)
-
-    def send(self, endpoint: str, frames: Sequence[Buffer]) -> bool:
-        if endpoint not in self._peers:
-            raise KeyError(endpoint)
-        if self._held is not None:
-            self._held.append((endpoint, [bytes(frame) for frame in frames]))
-        elif not self._cut:
-            self._network.carry(self._incarnation, endpoint, frames)
-        return False
-
-    def holds(self, endpoint: str) -> bool:
-        return False
-
-    def arrived(self, message: Message) -> None:
-        """Take a message in."""
-        self._inbox.append(message)
-        if self._held is None:
-            self._bell.set()
-
-    def hold(self) -> None:
-        """Let nothing in or out, until `release`. Idempotent."""
-        self._held = self._held or []
-
-    def release(self) -> None:
-        """Let everything go on that was held."""
-        held, self._held = self._held or (), None
-        for endpoint, frames in held:
-            self._network.carry(self._incarnation, endpoint, frames)
-        if self._inbox:
-            self._bell.set()
-
-    def cut(self) -> None:
-        """Let nothing in or out any more, what was held included. The owner need not know."""
-        self._cut, self._held = True, None
-        self._inbox.clear()
-        self._network.leave(self)
-
-    def receive(self) -> Message | None:
-        return self._inbox.popleft() if self._inbox and self._held is None else None
-
-    async def wait(self) -> None:
-        if not self._inbox or self._held is not None:
-            self._bell = trio.Event()
-        await self._bell.wait()
-        if self._closed:
-            raise trio.ClosedResourceError("the transport is closed")
-
-    def interrupt(self) -> None:
-        self._bell.set()
-
-    def close(self) -> None:
-        self._network.leave(self)
-        self._peers.clear()
-        self._inbox.clear()
-        self._closed = True
-        self._bell.set()
+    def _write(self, sent: Sent, fate: str) -> None:
+        if self.log is None:
+            return
+        checksum = 0
+        for frame in sent.frames:
+            checksum = crc32(frame, checksum)
+        self.log.add(
+            trio.current_time(),
+            f"{self.name(sent.source)}.{sent.source} > {self.name(sent.target)}.{sent.target} "
+            f"{sent.kind} {sum(map(len, sent.frames))} {checksum:08x} "
+            f"{fate}",
+        )

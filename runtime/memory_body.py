@@ -17,7 +17,6 @@ Invariants
 from __future__ import annotations
 
 import signal
-import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -26,10 +25,11 @@ import trio
 
 from runtime.behaviour import Behaviour
 from runtime.cell import Cell
+from runtime.crash import traceback_text
 from runtime.evidence import Evidence, Look
 from runtime.exchange import Exchange
 from runtime.life import Node
-from runtime.memory import MemoryTransport
+from runtime.memory_transport import MemoryTransport
 from runtime.orders import Exited
 from runtime.output import KEPT_LINES
 from runtime.status_page import StatusPage
@@ -90,7 +90,7 @@ class MemoryBody:
                 reason = await self._node.run()
                 status = 0 if reason.planned else 1
             except Exception as failure:  # as the process would be: there is no frame above it
-                self.print("".join(traceback.format_exception(failure)))
+                self.print(traceback_text(failure))
             if self._still:
                 await self._thawed.wait()
             self.vanish(status << 8)

@@ -29,14 +29,17 @@ import trio
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.behaviour import Behaviour
 from runtime.call import current
+from runtime.crash import simulated
+from runtime.event_log import EventLog
 from runtime.evidence import Evidence
 from runtime.exchange import Exchange
 from runtime.life import resolve_behaviour
-from runtime.memory import Fault, MemoryNetwork, MemoryTransport, faithful
+from runtime.memory import FaultFunction, MemoryNetwork, MemoryTransport, faithful
 from runtime.memory_body import MemoryBody
 from runtime.orders import Exited
 from runtime.registrar import Spec
 from runtime.virtual_clock import VirtualClock
+from runtime.weather import Weather
 
 SYSTEM: Final = "memory"
 
@@ -74,7 +77,7 @@ class MemoryHost:
         self.classes = Classes()
         self.bodies: dict[int, MemoryBody] = {}
         self._left: dict[int, Evidence] = {}  # the last looks at those that are gone
-        self._transport = network.join(CONTROLLER_INCARNATION)
+        self._transport = network.join(CONTROLLER_INCARNATION, CONTROLLER)
         self._nursery: trio.Nursery
         self._on_exit: Callable[[Exited], None]
         self._pid = 100
@@ -146,7 +149,7 @@ class MemoryHost:
     async def start(self, address: Address, spec: Spec) -> MemoryBody:
         await trio.lowlevel.checkpoint()
         self._pid += 1
-        transport = self.network.join(address.incarnation)
+        transport = self.network.join(address.incarnation, address.name)
         body = self.bodies[address.incarnation] = MemoryBody(
             self._pid,
             self._exchange_of(address, transport),
@@ -184,13 +187,21 @@ class MemoryHost:
 
 @asynccontextmanager
 async def open_memory_host(
-    fault: Fault = faithful, output: Callable[[str, str], None] = lambda name, line: None
+    fault: FaultFunction = faithful,
+    output: Callable[[str, str], None] = lambda name, line: None,
+    weather: Weather | None = None,
+    log: EventLog | None = None,
 ) -> AsyncIterator[MemoryHost]:
-    """A world of its own. ``fault``: see `runtime.memory`; ``output`` gets (name, line)."""
+    """A world of its own.
+
+    ``fault``, ``weather``, ``log``: see `runtime.memory`; ``output`` gets (name, line).
+    """
     async with trio.open_nursery() as nursery:
-        host = MemoryHost(MemoryNetwork(nursery, fault), output)
+        host = MemoryHost(MemoryNetwork(nursery, fault, weather, log), output)
+        simulated.set(True)
         try:
             yield host
         finally:
+            simulated.set(False)
             host._transport.close()
             nursery.cancel_scope.cancel()

@@ -23,7 +23,6 @@ because a CancelScope costs 7 us and a handler that does not suspend 0.2.
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ from runtime import envelope as wire
 from runtime import runs
 from runtime.call import Call, current
 from runtime.codec import Part, weigh
-from runtime.crash import crash_reason, sort_out
+from runtime.crash import crash_reason, sort_out, traceback_text
 from runtime.credit import Fate
 from runtime.errors import WireError
 from runtime.exits import ExitReason
@@ -268,7 +267,7 @@ class Service(Mailbox):
         asked = asked and not call.left
         name, why = type(rest).__name__, str(rest)
         if cancelled is not None and asked:
-            text = "".join(traceback.format_exception(rest))
+            text = traceback_text(rest)
             fail(inbound, part, "raised", why, Fate.FAILED, type_name=name, traceback=text)
             raise cancelled
         if isinstance(raised, Exception) and asked:
@@ -278,7 +277,7 @@ class Service(Mailbox):
             if isinstance(raised, WireError):
                 fail(inbound, part, "wire", why)
                 return
-            text = "".join(traceback.format_exception(raised))
+            text = traceback_text(raised)
             fail(inbound, part, "raised", why, Fate.FAILED, type_name=name, traceback=text)
             return
         fail(inbound, part, "raised", why, Fate.FAILED, type_name=name)

@@ -18,7 +18,6 @@ Invariants
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ class Source(Seat):
         self._exchange = exchange
         self.call = call
         self.window = ItemWindow()
-        self._slice_began = time.monotonic()
+        self._slice_began = exchange.clock()
         self._slices = 0
 
     async def room(self, size: int) -> None:
@@ -60,12 +59,12 @@ class Source(Seat):
         while not self.window.has_room(size):
             self.ready = False
             await self._exchange.reading.until(self)
-        self._slice_began = time.monotonic()
+        self._slice_began = self._exchange.clock()
 
     @property
     def slice_is_over(self) -> bool:
         """Whether it is time to `breathe`."""
-        return time.monotonic() - self._slice_began > SLICE_S
+        return self._exchange.clock() - self._slice_began > SLICE_S
 
     async def breathe(self) -> None:
         """Let leave and arrive what waits, and now and then others run."""
@@ -76,7 +75,7 @@ class Source(Seat):
         if self._slices >= SLICES_BETWEEN_CHECKPOINTS or (scope and scope.cancel_called):
             self._slices = 0
             await trio.lowlevel.checkpoint()
-        self._slice_began = time.monotonic()
+        self._slice_began = self._exchange.clock()
 
 
 async def produce(call: Call, signature: Signature, args: tuple[Any, ...]) -> None:

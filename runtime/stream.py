@@ -12,7 +12,6 @@ Invariants
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
@@ -147,7 +146,7 @@ class Stream(Seat, Generic[T]):
 
     async def __anext__(self) -> T:
         exchange = self._source.exchange
-        now = time.monotonic()
+        now = exchange.clock()
         if now - exchange.breathed_at > calls.TELLING_S:
             exchange.breathed_at = now
             await trio.lowlevel.checkpoint()

@@ -19,7 +19,7 @@ from runtime.codec import Buffer
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason
 from runtime.mailbox import MAILBOX_BYTES, MAILBOX_MESSAGES
-from runtime.memory import Fault, MemoryNetwork, faithful
+from runtime.memory import FaultFunction, MemoryNetwork, faithful
 from runtime.pair import Outbound
 from runtime.signature import signature_of
 from runtime.stream import Stream
@@ -31,7 +31,7 @@ class SmallWorld:
     """Processes that can reach each other. Incarnations are given out from 1."""
 
     def __init__(self, wire: trio.Nursery, running: trio.Nursery, simple: bool) -> None:
-        self.weather: Fault = faithful  # between those who live
+        self.weather: FaultFunction = faithful  # between those who live
         self.network = MemoryNetwork(wire, self._fault)
         self.processes: list[Exchange] = []
         self._dead: set[int] = set()

@@ -14,7 +14,7 @@ from actors import Actor, ActorRef, Down, Recovered, Suspected, reentrant
 from actors.record import Happened
 from actors.virtual import VirtualSystem, open_virtual_system
 from runtime.codec import Buffer
-from runtime.memory import Fault
+from runtime.memory import FaultFunction
 
 BEAT_S = 0.25
 WEATHER_S = 3600.0 if os.environ.get("REGROW_LONG") else 300.0
@@ -194,7 +194,7 @@ async def test_who_is_cut_off_with_its_guardian_is_judged_by_those_who_are_left(
 # No verdict without a reason.
 
 
-def weather(seed: int, share: float, late_s: float) -> Fault:
+def weather(seed: int, share: float, late_s: float) -> FaultFunction:
     """So many of the messages are late by so much; the order between two processes is kept."""
     chance = Random(seed)
     arrivals: dict[tuple[int, int], float] = {}
