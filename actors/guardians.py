@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from actors.places import Change, Places
+from actors.places import Change
 from actors.record import Record
+from actors.roll import Roll
 from runtime import envelope as wire
 from runtime.address import CONTROLLER, Address
 from runtime.evidence import Look
@@ -31,16 +32,16 @@ class Guardians:
     def __init__(
         self,
         exchange: Exchange,
-        places: Places,
-        records: dict[str, Record],
+        roll: Roll,
         report: Callable[[wire.Verdict], None],
         look: Look,
     ) -> None:
         self.guard = Guard(exchange, report, look)
         self.beat_s = BEAT_S
         self._exchange = exchange
-        self._places = places
-        self._records = records
+        self._roll = roll
+        self._places = roll.places
+        self._records = roll.records
 
     def stand_in(self, guardian: Record) -> None:
         """Listen to the wards of one that is silent itself; give them back when it is heard.
@@ -57,8 +58,8 @@ class Guardians:
                 self.assign(its, ward)
 
     def _process_of(self, node: Record) -> list[str]:
-        here = node.address.endpoint
-        return [name for name, record in self._records.items() if record.address.endpoint == here]
+        cells = [cell.name for cell in self._roll.locals_of(node) if self._roll.holds(cell)]
+        return [node.name, *cells]
 
     def _silent(self, guardian: str) -> bool:
         """Whether its process is known not to be heard at present."""

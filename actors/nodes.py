@@ -56,7 +56,7 @@ class Nodes:
         self.places = self.roll.places
         self.records = self.roll.records
         self.listeners: list[Callable[[Happened], None]] = []
-        self.guardians = Guardians(exchange, self.places, self.records, self._judged, host.look)
+        self.guardians = Guardians(exchange, self.roll, self._judged, host.look)
         self.fates = Fates(exchange, self.roll.known, tasks)
         self._hanging = Hanging(host.look, tasks)
         self.on_end: Callable[[Record], None] = _nothing

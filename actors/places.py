@@ -22,6 +22,7 @@ Invariants
 * Late news is no news: a death or a mark of an incarnation that is not the current one,
   or of a name without a place, changes nothing.
 * Names, wards and changes come in order of creation; a revived node keeps its turn.
+* What befalls a node costs as much as it has wards, however many nodes there are.
 """
 
 import enum
@@ -81,6 +82,8 @@ class Places:
         root = Place(CONTROLLER, "", CONTROLLER_INCARNATION, State.OK)
         self._places = {CONTROLLER: root}  # in order of creation
         self._children: dict[str, dict[str, None]] = {CONTROLLER: {}}
+        self._turns = {CONTROLLER: 0}  # by which the wards of a few are put in that order
+        self._turn = 0
         self._number = 0
 
     @property
@@ -103,6 +106,8 @@ class Places:
         self._places[name] = Place(name, parent, incarnation, State.OK)
         self._children[name] = {}
         self._children[parent][name] = None
+        self._turn += 1
+        self._turns[name] = self._turn
         return self._change(name, previous="")
 
     def died(self, name: str, incarnation: int) -> list[Change]:
@@ -168,7 +173,7 @@ class Places:
         del self._children[self.place(name).parent][name]
         gone = [each for level in self.levels(name) for each in level]
         for each in gone:
-            del self._children[each]
+            del self._children[each], self._turns[each]
         return [self._places.pop(each) for each in gone]
 
     def __contains__(self, name: str) -> bool:
@@ -218,14 +223,15 @@ class Places:
         """Those it is guardian of now, the dead among them included; a dead node has none."""
         if not self.lives(name):
             return []
-        found: set[str] = set()
+        found: list[str] = []
         waiting = self.children(name)
         while waiting:
             each = waiting.pop()
-            found.add(each)
+            found.append(each)
             if not self.lives(each):
                 waiting.extend(self._children[each])
-        return [each for each in self._places if each in found]
+        found.sort(key=self._turns.__getitem__)
+        return found
 
     def subtree(self, name: str) -> list[str]:
         """It and all placed under it, parents before children, as ``tree`` prints them."""

@@ -9,15 +9,22 @@ Invariants
 * A silence is told once, when it begins; the beat that ends it is told once.
 * A beat of another incarnation than the guarded one is no beat; a stale `guard` or
   `unguard` changes nothing.
-* `Watch.beat` takes O(1), `Watch.check`, `Watch.quiet` and `Watch.next_at` O(n).
+* `Watch.beat` takes O(1). `Watch.check`, `Watch.quiet` and `Watch.next_at` look at those alone who
+  were not heard for so long that it may matter: at the others only when the check was late.
 * A new period keeps the silences that were told, and forgives the others until now.
 """
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import msgspec
 
-from runtime.detector import DeadlineDetector, Detector, checked_period
+from runtime.detector import EARLIEST_BEATS, DeadlineDetector, Detector, checked_period
+
+
+_MAY_FALL: Final = EARLIEST_BEATS - 0.5
+"""No detector suspects anybody earlier; half a beat is for what sums of floats lose."""
 
 
 class Silence(msgspec.Struct, frozen=True):
@@ -42,7 +49,7 @@ class Watch:
 
     def __init__(self, period_s: float) -> None:
         self._period_s = checked_period(period_s)
-        self._wards: dict[str, _Ward] = {}
+        self._wards: OrderedDict[str, _Ward] = OrderedDict()  # who was heard longest ago is first
 
     def guard(
         self,
@@ -60,6 +67,7 @@ class Watch:
         ward = self._wards.get(name)
         if ward is None or ward.incarnation < incarnation:
             self._wards[name] = _Ward(incarnation, detector(self._period_s, now))
+            self._wards.move_to_end(name)
 
     def unguard(self, name: str, incarnation: int) -> None:
         """Watch this incarnation, and any before it, no longer."""
@@ -73,18 +81,20 @@ class Watch:
         if ward is None or ward.incarnation != incarnation:
             return False
         ward.detector.heartbeat(now)
+        self._wards.move_to_end(name)
         was_silent, ward.silent = ward.silent, False
         return was_silent
 
     def check(self, now: float, late_s: float) -> list[Silence]:
-        """Return who has fallen silent since the last check.
+        """Return who has fallen silent since the last check, who was heard longest ago first.
 
         Args:
             now: after everything that waited has been read.
             late_s: by how much this check comes later than it was meant to.
         """
         fallen = []
-        for name, ward in self._wards.items():
+        everybody = late_s > self._period_s  # it counts in their favour
+        for name, ward in self._unheard(now, 0.0 if everybody else _MAY_FALL):
             suspected = ward.detector.suspects(now, late_s)
             if suspected and not ward.silent:
                 ward.silent = True
@@ -93,23 +103,27 @@ class Watch:
 
     def quiet(self, now: float) -> list[str]:
         """Those who were not heard for two periods, but are not told as silent."""
-        since = now - 2 * self._period_s
-        return [
-            name
-            for name, ward in self._wards.items()
-            if ward.detector.last_heard <= since and not ward.silent
-        ]
+        return [name for name, ward in self._unheard(now, 2) if not ward.silent]
 
     def next_at(self, now: float) -> float:
         """When to check again, at most one period from ``now``."""
-        wards = self._wards.values()
-        return min((w.detector.next_at(now) for w in wards), default=now + self._period_s)
+        wards = self._unheard(now, _MAY_FALL - 1)
+        soon = now + self._period_s
+        return min((ward.detector.next_at(now) for _, ward in wards), default=soon)
 
     def set_period(self, period_s: float, now: float) -> None:
         """From ``now`` on expect beats every ``period_s`` seconds, of later wards too."""
         self._period_s = checked_period(period_s)
         for ward in self._wards.values():
             ward.detector.set_period(period_s, now)
+
+    def _unheard(self, now: float, beats: float) -> Iterator[tuple[str, _Ward]]:
+        """Who was not heard for so many beats; 0: everybody."""
+        since = now - beats * self._period_s
+        for name, ward in self._wards.items():
+            if ward.detector.last_heard > since:
+                return
+            yield name, ward
 
     def last_heard(self, name: str) -> float:
         """When it was heard last, or since when it is guarded.

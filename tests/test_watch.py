@@ -1,8 +1,11 @@
 """The guardian's table on plain numbers: silences begin once and end once."""
 
+import math
+import random
+
 import pytest
 
-from runtime.detector import PhiDetector
+from runtime.detector import DeadlineDetector, Detector, PhiDetector
 from runtime.watch import Acknowledged, Silence, Watch
 
 
@@ -79,7 +82,7 @@ def test_a_guardian_that_stood_still_suspects_nobody_who_beat_meanwhile() -> Non
     beats(watch, "a", 2, *[11.0] * 10)  # read at once, after ten seconds in state T
     assert watch.check(11.0, 9.0) == []
     beats(watch, "b", 2, 11.5)
-    assert watch.check(15.5, 0.0) == [Silence("a", 2, 11.0), Silence("c", 2, 0.0)]
+    assert watch.check(15.5, 0.0) == [Silence("c", 2, 0.0), Silence("a", 2, 11.0)]
 
 
 def test_a_new_period_forgives_until_now_and_keeps_what_was_told() -> None:
@@ -130,6 +133,48 @@ def test_a_period_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="period_s must be > 0"):
         watch.set_period(-1.0, 0.0)
     assert watch.next_at(0.0) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("made", [DeadlineDetector, PhiDetector])
+def test_who_is_not_looked_at_would_not_be_suspected(
+    made: type[DeadlineDetector], seed: int
+) -> None:
+    dice = random.Random(seed)
+    period = dice.choice([0.25, 1.0, 1 / 3])
+    watch = Watch(period)
+    all_asked: dict[str, Detector] = {}
+    told: set[str] = set()
+    loss = dice.choice([0.0, 0.1, 0.6])
+    names = [f"w{number}" for number in range(12)]
+    now = due = 0.0
+    beat_at = {name: dice.random() * period for name in names}
+    for name in names:
+        watch.guard(name, 2, now, detector=made)
+        all_asked[name] = made(period, now)
+    for _ in range(400):
+        due = watch.next_at(now)
+        assert due == min(each.next_at(now) for each in all_asked.values())
+        late_s = dice.choice([0.0] * 8 + [0.9 * period, 6.0 * period * dice.random()])
+        now = max(now, due + late_s)
+        heard = sorted((at, name) for name, at in beat_at.items() if at <= now)
+        for at, name in heard:
+            beat_at[name] = at + period * math.ceil((now - at) / period + 0.001)
+            if dice.random() < loss:
+                continue
+            read_at = now if late_s else at  # the inbox is read before anybody is judged
+            assert watch.beat(name, 2, read_at) == (name in told)
+            all_asked[name].heartbeat(read_at)
+            told.discard(name)
+        if dice.random() < 0.02:
+            period = dice.choice([0.25, 1.0])
+            watch.set_period(period, now)
+            for each in all_asked.values():
+                each.set_period(period, now)
+        suspected = {name for name in names if all_asked[name].suspects(now, late_s)}
+        assert {silence.name for silence in watch.check(now, late_s)} == suspected - told
+        told |= suspected
+        assert set(watch.silent()) == told
 
 
 def test_two_periods_without_an_acknowledgement_are_unheeded() -> None:
