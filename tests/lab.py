@@ -21,7 +21,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Final
 
 from runtime.multipath import counters
@@ -218,16 +218,9 @@ def connect(left: Host, right: Host, paths: int = 4) -> None:
 
 
 @contextmanager
-def open_hosts(*names: str) -> Iterator[tuple[Host, ...]]:
-    """Several hosts, not connected yet."""
-    with ExitStack() as stack:
-        yield tuple(stack.enter_context(open_host(name)) for name in names)
-
-
-@contextmanager
 def open_pair(paths: int = 4) -> Iterator[tuple[Host, Host]]:
     """Two hosts, ``server`` and ``client``, and that many wires between them."""
-    with open_hosts("server", "client") as (server, client):
+    with open_host("server") as server, open_host("client") as client:
         for host in (server, client):
             host.sysctl("net.ipv4.conf.all.rp_filter", 0)
             host.sysctl("net.ipv4.conf.default.rp_filter", 0)

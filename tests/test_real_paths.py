@@ -202,7 +202,7 @@ async def test_a_refusal_has_the_errno_and_the_words_of_the_kernel(host: Host) -
         await paths.add(endpoint)
         with pytest.raises(FileExistsError, match=r"add endpoint 10\.0\.1\.1: .*duplicate"):
             await paths.add(Endpoint("10.0.1.1", Flags.SUBFLOW))
-        with pytest.raises(OSError, match="add endpoint .* resource busy") as refused:
+        with pytest.raises(OSError, match=r"add endpoint .* resource busy") as refused:
             await paths.add(Endpoint("10.0.2.1", Flags.SUBFLOW, id=1))
         assert refused.value.errno == errno.EBUSY
         with pytest.raises(OSError, match="delete endpoint 9: address not found") as refused:
