@@ -163,6 +163,10 @@ class Host:
         with self.inside():
             return socket.if_nametoindex(device)
 
+    def has_device(self, device: str) -> bool:
+        with self.inside():
+            return device in [name for _, name in socket.if_nameindex()]
+
     def sent_bytes(self, device: str) -> int:
         """What has left by a device, headers and all."""
         with self.inside(), open("/proc/thread-self/net/dev") as file:
@@ -212,8 +216,23 @@ def connect(left: Host, right: Host, paths: int = 4) -> None:
         *(f"addr add 10.0.{i}.2/24 dev eth{i}" for i in names),
         *(f"addr add dead:beef:{i}::2/64 dev eth{i} nodad" for i in names),
         *(f"link set eth{i} up" for i in names),
-        *(f"route add default via 10.0.{i}.1 dev eth{i} metric 10{i}" for i in names),
-        *(f"route add ::/0 via dead:beef:{i}::1 dev eth{i} metric 10{i}" for i in names),
+    )
+    restore_routes(left, right, paths)
+
+
+def restore_routes(left: Host, right: Host, paths: int = 4) -> None:
+    """What `connect` had routed is routed again: a device that goes down loses its routes.
+
+    Its IPv6 addresses too, at the host that took it down.
+    """
+    for host, last in ((left, 1), (right, 2)):
+        names = [i for i in range(1, paths + 1) if host.has_device(f"eth{i}")]
+        host.ip(
+            *(f"addr replace dead:beef:{i}::{last}/64 dev eth{i} nodad" for i in names),
+        )
+    right.ip(
+        *(f"route replace default via 10.0.{i}.1 dev eth{i} metric 10{i}" for i in names),
+        *(f"route replace ::/0 via dead:beef:{i}::1 dev eth{i} metric 10{i}" for i in names),
     )
 
 

@@ -57,8 +57,8 @@ def test_a_nested_attribute_holds_attributes() -> None:
 
 
 def test_several_messages_of_one_datagram_are_split() -> None:
-    one = message.generic(20, 1, 7, 3, 1, message.u8(1, 9))
-    first, second = message.split_messages(one + message.generic(20, 1, 8, 4, 1, b""))
+    one = message.encode(20, 1, 7, message.generic(3, message.u8(1, 9)))
+    first, second = message.split_messages(one + message.encode(20, 1, 8, message.generic(4)))
     assert (first.type, first.sequence, first.command, first.attributes) == (20, 7, 3, {1: b"\x09"})
     assert (second.sequence, second.command, second.attributes) == (8, 4, {})
 
@@ -192,7 +192,7 @@ PLAIN = (False, 0, 0, -1, 0, 0)
 def test_an_event_has_all_that_the_kernel_told(
     command: int, attributes: bytes, event: Event
 ) -> None:
-    (told,) = message.split_messages(message.generic(20, 0, 0, command, 1, attributes))
+    (told,) = message.split_messages(message.encode(20, 0, 0, message.generic(command, attributes)))
     assert decode_event(told) == event
 
 

@@ -33,7 +33,7 @@ class Kernel:
         return request.sequence
 
     def answer(self, sequence: int, command: int, *, flags: int = 0) -> None:
-        self._sock.send(message.generic(20, flags, sequence, command, 1, b""))
+        self._sock.send(message.encode(20, flags, sequence, message.generic(command)))
 
     def end(self, sequence: int, errno: int = 0) -> None:
         body = struct.pack("=i", -errno) + bytes(16)
@@ -53,7 +53,7 @@ async def kernel() -> AsyncIterator[Kernel]:
 
 
 async def commands(kernel: Kernel, told: list[int]) -> None:
-    answers = await kernel.netlink.request(20, 1, what="look")
+    answers = await kernel.netlink.request(20, message.generic(1), what="look")
     told += [each.command for each in answers]
 
 
@@ -90,7 +90,7 @@ async def test_a_kernel_that_says_nothing_is_too_slow(
 ) -> None:
     begin = trio.current_time()
     with pytest.raises(trio.TooSlowError):
-        await kernel.netlink.request(20, 1, what="look")
+        await kernel.netlink.request(20, message.generic(1), what="look")
     assert trio.current_time() - begin == REPLY_S
 
 
@@ -117,7 +117,7 @@ async def test_what_changes_all_the_time_is_an_error(kernel: Kernel) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(change)
         with pytest.raises(InterruptedError, match="look: changed each of 5 times"):
-            await kernel.netlink.request(20, 1, what="look")
+            await kernel.netlink.request(20, message.generic(1), what="look")
         nursery.cancel_scope.cancel()
 
 
@@ -136,4 +136,4 @@ async def test_a_refusal_without_words_has_those_of_its_errno(kernel: Kernel) ->
     async with trio.open_nursery() as nursery:
         nursery.start_soon(refuse)
         with pytest.raises(PermissionError, match="look: Operation not permitted"):
-            await kernel.netlink.request(20, 1, what="look")
+            await kernel.netlink.request(20, message.generic(1), what="look")

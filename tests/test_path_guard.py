@@ -31,6 +31,8 @@ def path(
     acked: int = 0,
     rtt_s: float = 0.001,
     state: int = TcpState.ESTABLISHED,
+    notsent: int = 0,
+    window: int = 60_000,
     id: int = 0,
 ) -> Subflow:
     tcp = msgspec.structs.replace(
@@ -40,6 +42,9 @@ def path(
         backoff=backoff,
         bytes_acked=acked,
         rtt=int(rtt_s * 1e6),
+        notsent_bytes=notsent,
+        snd_wnd=window,
+        snd_mss=1448,
     )
     addresses = SubflowAddresses(SocketAddress(address, 1000), PEER)
     return Subflow(id or int(address.split(".")[2]), addresses, tcp)
@@ -72,6 +77,17 @@ def test_a_path_whose_timer_backs_off_is_lost_at_once(guard: PathGuard) -> None:
 
 def test_a_timer_that_backs_off_for_nothing_is_no_reason(guard: PathGuard) -> None:
     assert guard.judge(0, [link(path(A, backoff=3), path(B))]) == []
+
+
+def test_a_peer_that_does_not_read_is_no_reason(guard: PathGuard) -> None:
+    probing = path(A, backoff=3, notsent=1000, window=10)
+    for now in range(100):
+        assert guard.judge(now, [link(probing, path(B))]) == []
+
+
+def test_a_path_on_which_nothing_can_leave_this_host_is_lost(guard: PathGuard) -> None:
+    stuck = path(A, backoff=1, notsent=1000, window=60_000)
+    assert guard.judge(0, [link(stuck, path(B))]) == [Lose(A, ONE_TIMEOUT)]
 
 
 def test_a_path_without_acknowledgement_is_lost_when_it_is_stale(guard: PathGuard) -> None:
@@ -183,6 +199,11 @@ def test_a_path_that_was_good_for_long_is_held_as_at_first(
     assert guard.judge(dies_at, [link(dead(A), path(B))]) == [Lose(A, ONE_TIMEOUT)]
     assert guard.judge(dies_at + held_s - 0.1, [link(path(B))]) == []
     assert guard.judge(dies_at + held_s, [link(path(B))]) == [Regain(A)]
+
+
+def test_a_lost_path_is_not_lost_again_while_its_subflow_lingers(guard: PathGuard) -> None:
+    assert guard.judge(0, [link(dead(A), path(B))]) == [Lose(A, ONE_TIMEOUT)]
+    assert guard.judge(0.1, [link(dead(A), path(B))]) == []
 
 
 def test_a_path_that_was_taken_away_is_not_tried_again(guard: PathGuard) -> None:

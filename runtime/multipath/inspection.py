@@ -16,7 +16,7 @@ import errno
 import os
 import socket
 import struct
-from typing import Final
+from typing import Final, Protocol
 
 from runtime.multipath.layout import decode
 from runtime.multipath.statistics import (
@@ -47,14 +47,21 @@ _NAMES: Final = {
     MPTCP_SUBFLOW_ADDRS: "MPTCP_SUBFLOW_ADDRS",
     MPTCP_FULL_INFO: "MPTCP_FULL_INFO",
 }
-_PLAIN_TCP: Final = (errno.EOPNOTSUPP, errno.ENOPROTOOPT)
+PLAIN_TCP: Final = (errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 _ROOM: Final = 8
 """Subflows asked for at first: the most that the kernel's own path manager makes."""
+
+
+class Socket(Protocol):
+    """Whatever holds a socket: the standard library's, or trio's."""
+
+    def fileno(self) -> int: ...
+
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def read_option(sock: socket.socket, option: int, value: bytearray) -> bytes:
+def read_option(sock: Socket, option: int, value: bytearray) -> bytes:
     """Hand the value in, and return what the kernel made of it: as many bytes as it says.
 
     Raises:
@@ -69,32 +76,32 @@ def read_option(sock: socket.socket, option: int, value: bytearray) -> bytes:
     return bytes(value[: size.value])
 
 
-def mptcp_info(sock: socket.socket) -> MptcpInfo:
+def mptcp_info(sock: Socket) -> MptcpInfo:
     """The connection as a whole. `OSError` EOPNOTSUPP: it is plain TCP."""
     return decode(MptcpInfo, read_option(sock, MPTCP_INFO, bytearray(MPTCP_INFO_BYTES)))
 
 
-def speaks_mptcp(sock: socket.socket) -> bool:
+def speaks_mptcp(sock: Socket) -> bool:
     """Whether the connection is MPTCP now. SO_PROTOCOL says so of a client after a fallback too."""
     try:
         return not mptcp_info(sock).fallback
     except OSError as error:
-        if error.errno in _PLAIN_TCP:
+        if error.errno in PLAIN_TCP:
             return False
         raise
 
 
-def tcp_infos(sock: socket.socket) -> tuple[TcpInfo, ...]:
+def tcp_infos(sock: Socket) -> tuple[TcpInfo, ...]:
     """Every subflow, those that have closed too, in the kernel's order."""
     return tuple(decode(TcpInfo, item) for item in _array(sock, MPTCP_TCPINFO, TCP_INFO_BYTES))
 
 
-def subflow_addresses(sock: socket.socket) -> tuple[SubflowAddresses, ...]:
+def subflow_addresses(sock: Socket) -> tuple[SubflowAddresses, ...]:
     """The addresses of every subflow, in the same order."""
     return tuple(map(decode_addresses, _array(sock, MPTCP_SUBFLOW_ADDRS, SUBFLOW_ADDRS_BYTES)))
 
 
-def _array(sock: socket.socket, option: int, size: int) -> tuple[memoryview, ...]:
+def _array(sock: Socket, option: int, size: int) -> tuple[memoryview, ...]:
     room = _ROOM
     while True:
         value = bytearray(HEADER.size + room * size)
@@ -105,7 +112,7 @@ def _array(sock: socket.socket, option: int, size: int) -> tuple[memoryview, ...
         room = elements.count
 
 
-def full_info(sock: socket.socket) -> FullInfo:
+def full_info(sock: Socket) -> FullInfo:
     """The connection and all of its subflows, read at one instant. Linux 6.5 and later."""
     room = _ROOM
     while True:
@@ -146,7 +153,7 @@ def set_tos(sock: socket.socket, tos: int) -> bool:
     try:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, tos)
     except OSError as error:
-        if error.errno not in _PLAIN_TCP:
+        if error.errno not in PLAIN_TCP:
             raise
         return False
     return True

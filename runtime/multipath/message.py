@@ -1,7 +1,7 @@
 """Netlink messages: headers and attributes, as bytes and back.
 
-Pure. A message is a 16-byte header and a body; a generic one has 4 bytes more, and then
-attributes: (length, type, bytes), each aligned to 4 bytes, which may hold attributes again.
+Pure. A message is a 16-byte header and a body; that of a generic one has a header of 4 bytes and
+then attributes: (length, type, bytes), each aligned to 4 bytes, which may hold attributes again.
 
 Invariants
 ----------
@@ -117,12 +117,14 @@ def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
         offset += length + -length % 4
 
 
-def generic(
-    type: int, flags: int, sequence: int, command: int, version: int, attributes: bytes
-) -> bytes:
-    """A generic message, whole."""
-    body = _GENERIC.pack(command, version) + attributes
+def encode(type: int, flags: int, sequence: int, body: bytes) -> bytes:
+    """A message, whole."""
     return _HEADER.pack(_HEADER.size + len(body), type, flags, sequence, 0) + body
+
+
+def generic(command: int, attributes: bytes = b"", version: int = 1) -> bytes:
+    """The body of a generic message."""
+    return _GENERIC.pack(command, version) + attributes
 
 
 def split_messages(data: bytes) -> Iterator[Message]:

@@ -1,4 +1,4 @@
-"""Generic netlink on trio: requests that the kernel answers, and the groups it tells news to.
+"""Netlink on trio: requests that the kernel answers, and the groups it tells news to.
 
 One `Netlink` is one socket, of the network namespace in which the socket was made, whoever
 uses it. `message` has the bytes.
@@ -34,7 +34,10 @@ REPLY_S: Final = 5.0
 SocketFactory = Callable[[int, int, int], socket.socket]
 """Makes a socket of (family, type, protocol), in the network namespace it stands for."""
 
-_GENERIC: Final = 16  # NETLINK_GENERIC
+ROUTE: Final = 0
+GENERIC: Final = 16
+"""The protocols: of the kernel's routing, and of the families that have a name."""
+
 _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP: Final = 1
 _CAP_ACK: Final = 10
@@ -60,7 +63,7 @@ class Family(msgspec.Struct, frozen=True):
 
 
 class Netlink:
-    """A generic-netlink socket. Requests of several tasks take turns."""
+    """A netlink socket. Requests of several tasks take turns."""
 
     def __init__(self, sock: socket.socket) -> None:
         """The socket is ours from now on."""
@@ -86,7 +89,7 @@ class Netlink:
         """
         asked = message.attribute(_FAMILY_NAME, name.encode() + b"\0")
         (found,) = await self.request(
-            _CONTROLLER, _GET_FAMILY, asked, what=f"generic netlink family {name}"
+            _CONTROLLER, message.generic(_GET_FAMILY, asked), what=f"generic netlink family {name}"
         )
         groups = [
             split_attributes(group)
@@ -102,14 +105,7 @@ class Netlink:
         )
 
     async def request(
-        self,
-        family: int,
-        command: int,
-        attributes: bytes = b"",
-        *,
-        what: str,
-        dump: bool = False,
-        version: int = 1,
+        self, type: int, body: bytes, *, what: str, dump: bool = False
     ) -> list[Message]:
         """Everything the kernel answered before it said that it was done; ``what`` is for errors.
 
@@ -121,9 +117,7 @@ class Netlink:
         async with self._turn:
             for _ in range(_ATTEMPTS):
                 self._sequence = self._sequence % 0xFFFFFFFF + 1
-                self._sock.send(
-                    message.generic(family, flags, self._sequence, command, version, attributes)
-                )
+                self._sock.send(message.encode(type, flags, self._sequence, body))
                 with trio.fail_after(REPLY_S):
                     answers, whole = await self._answers(self._sequence, what)
                 if whole:
@@ -179,12 +173,13 @@ class Netlink:
 
 
 @contextmanager
-def open_netlink(make_socket: SocketFactory = socket.socket) -> Iterator[Netlink]:
+def open_netlink(make_socket: SocketFactory, protocol: int = GENERIC) -> Iterator[Netlink]:
     """A socket that is closed at the end of the block."""
-    netlink = Netlink(
-        make_socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _GENERIC)
-    )
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    sock = make_socket(socket.AF_NETLINK, kind, protocol)
+    netlink = Netlink(sock)
     try:
+        sock.bind((0, 0))  # a socket without an address hears no news
         yield netlink
     finally:
         netlink.close()

@@ -111,7 +111,9 @@ class PathGuard:
         decisions: list[Decision] = []
         for address, reason in reasons.items():
             users = [each for each in by_address if address in each]
-            if all(_sound_elsewhere(each, reasons, dying) for each in users):
+            if address not in self.lost and all(
+                _sound_elsewhere(each, reasons, dying) for each in users
+            ):
                 self._lose(now, address)
                 decisions.append(Lose(address, reason))
         in_use = {address for each in by_address for address in each} - reasons.keys()
@@ -134,7 +136,7 @@ class PathGuard:
                 if wait is None or wait.bytes_acked != tcp.bytes_acked:
                     wait = _Wait(tcp.bytes_acked, now)
                 reason = ""
-                if tcp.unacked:
+                if _held_up(tcp):
                     waits[key] = wait
                     reason = self._reason(tcp, now - wait.since)
                 if plain(subflow.addresses.local.host) in down:
@@ -179,6 +181,14 @@ class PathGuard:
         if history is not None and now - history.since < settings.good_s:
             hold_s = min(2 * history.hold_s, settings.max_hold_s)
         self._histories[address] = _History(since=now, hold_s=hold_s)
+
+
+def _held_up(tcp: TcpInfo) -> bool:
+    """Whether something waits for the network: for an acknowledgement, or to leave this host.
+
+    What a closed window holds back waits for the peer's reader, and probes back off there too.
+    """
+    return bool(tcp.unacked or (tcp.notsent_bytes and tcp.snd_wnd >= max(1, tcp.snd_mss)))
 
 
 def _by_address(info: FullInfo) -> dict[str, list[Subflow]]:

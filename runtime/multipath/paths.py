@@ -68,9 +68,8 @@ class Paths:
         self._family = family
 
     async def _do(self, command: int, *attributes: bytes, what: str) -> list[Message]:
-        return await self._netlink.request(
-            self._family.id, command, b"".join(attributes), what=what
-        )
+        body = message.generic(command, b"".join(attributes))
+        return await self._netlink.request(self._family.id, body, what=what)
 
     # -- of the namespace
 
@@ -106,7 +105,7 @@ class Paths:
         """Every endpoint, by id; with a token, the addresses of that connection alone."""
         asked = b"" if token is None else message.u32(_TOKEN, token)
         found = await self._netlink.request(
-            self._family.id, _GET, asked, what="get endpoints", dump=True
+            self._family.id, message.generic(_GET, asked), what="get endpoints", dump=True
         )
         return [decode_endpoint(each.attributes.get(_ADDRESS, b"")) for each in found]
 
