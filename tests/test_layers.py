@@ -84,5 +84,12 @@ def test_zmq_is_imported_at_one_rim(path: Path) -> None:
 
 
 @every_module
+def test_netlink_is_spoken_by_the_multipath_package_alone(path: Path) -> None:
+    if not name_of(path).startswith("runtime/multipath/"):
+        assert "AF_NETLINK" not in names(path)
+        assert "runtime.multipath.netlink" not in path.read_text()
+
+
+@every_module
 def test_a_module_fits_on_a_few_screens(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400

@@ -1,0 +1,308 @@
+"""Keeps the connections of this namespace off dying paths, and says which paths come and go.
+
+A connection is an MPTCP socket that somebody else opened and owns; here it is looked at, under the
+kernel's token for it. What the guard decides is done to the kernel's endpoints.
+
+Invariants
+----------
+* Everything said of a path is said once: lost, regained, fallen back to plain TCP.
+* Without CAP_NET_ADMIN nothing is changed: `observes_only` says so, samples and notices go on.
+* What the kernel refuses on the way ends nothing: it is a `Trouble`, and the guard tries again.
+* Looking takes at most a twentieth of the time, however many connections there are; news of the
+  kernel's make it look at once.
+* An address that has been lost comes back as the endpoint it was. The initial address of a
+  connection, which is no endpoint, comes back as one for those who opened the connection
+  (`SUBFLOW`) or accepted it (`SIGNAL`).
+"""
+
+import errno
+import logging
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, TypeAlias
+
+import msgspec
+import trio
+
+from runtime.multipath.devices import DeviceNews, open_devices
+from runtime.multipath.endpoint import Endpoint, Flags, Limits
+from runtime.multipath.event import Event
+from runtime.multipath.inspection import PLAIN_TCP, Socket, full_info
+from runtime.multipath.netlink import SocketFactory
+from runtime.multipath.path_guard import Lose, PathGuard, Settings, plain
+from runtime.multipath.paths import Events, Paths, open_events, open_paths
+from runtime.multipath.statistics import FullInfo, TcpState
+
+SAMPLE_S: Final = 0.025
+_SHARE: Final = 20
+_EVENTS_KEPT: Final = 50
+_log: Final = logging.getLogger(__name__)
+
+
+class PathLost(msgspec.Struct, frozen=True):
+    """A connection goes on without a path; addresses are numeric, without their ports."""
+
+    key: str
+    local: str
+    remote: str
+
+
+class PathRegained(msgspec.Struct, frozen=True):
+    """A path that was lost carries the connection again."""
+
+    key: str
+    local: str
+    remote: str
+
+
+class FellBack(msgspec.Struct, frozen=True):
+    """The connection is plain TCP for the rest of its life."""
+
+    key: str
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """The kernel refused something: ``text`` is what, and why."""
+
+    text: str
+
+
+Notice: TypeAlias = PathLost | PathRegained | FellBack | Trouble
+_Path: TypeAlias = tuple[str, str]
+
+
+class Connection:
+    """One connection under watch. ``key`` is its owner's name for it."""
+
+    def __init__(self, key: str, sock: Socket, server_side: bool) -> None:
+        self.key = key
+        self.server_side = server_side
+        self.info: FullInfo | None = None
+        self.fallen_back = False
+        self.events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
+        self._sock = sock
+        self._living: set[_Path] = set()
+        self._lost: set[_Path] = set()
+
+    @property
+    def token(self) -> int:
+        """The kernel's name for it, 0 before the first look."""
+        return self.info.mptcp.token if self.info else 0
+
+    def look(self) -> list[Notice]:
+        """Read the socket; what has changed since."""
+        if self.fallen_back or self._sock.fileno() == -1:
+            return []
+        try:
+            self.info = full_info(self._sock)
+        except OSError as error:
+            if error.errno not in PLAIN_TCP:
+                return [Trouble(f"connection {self.key}: {error.strerror}")]
+        if self.info is None or self.info.mptcp.fallback:
+            self.fallen_back = True
+            return [FellBack(self.key)]
+        return self._changes(self.info)
+
+    def _changes(self, info: FullInfo) -> list[Notice]:
+        living = {
+            (plain(each.addresses.local.host), plain(each.addresses.remote.host))
+            for each in info.living
+            if each.tcp.state == TcpState.ESTABLISHED
+        }
+        lost = sorted(self._living - living)
+        regained = sorted(living & self._lost)
+        self._lost = (self._lost | set(lost)) - living
+        self._living = living
+        if not living:  # the connection itself has ended
+            return []
+        return [
+            *(PathLost(self.key, *path) for path in lost),
+            *(PathRegained(self.key, *path) for path in regained),
+        ]
+
+
+class PathManager:
+    """The paths of one network namespace."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        events: Events | None,
+        news: DeviceNews,
+        notify: Callable[[Notice], None],
+        settings: Settings | None,
+    ) -> None:
+        self.observes_only = events is None
+        self.guard = PathGuard(settings)
+        self.devices = news.devices
+        self._paths = paths
+        self._events = events
+        self._news = news
+        self._notify = notify
+        self._guarded = settings is not None
+        self._connections: dict[str, Connection] = {}
+        self._taken: dict[str, Endpoint] = {}
+        self._wake = trio.Event()
+
+    # -- connections
+
+    def watch(self, key: str, sock: Socket, *, server_side: bool) -> Connection:
+        """Look after an open MPTCP connection until `forget`. The socket stays its owner's.
+
+        Raises:
+            ValueError: there is one of that key.
+        """
+        if key in self._connections:
+            raise ValueError(f"connection {key} is watched already")
+        self._connections[key] = Connection(key, sock, server_side)
+        self._wake.set()
+        return self._connections[key]
+
+    def connection(self, key: str) -> Connection:
+        """What is known of it. `LookupError` if none of that key is watched."""
+        if key not in self._connections:
+            raise LookupError(f"no connection {key} is watched")
+        return self._connections[key]
+
+    def forget(self, key: str) -> None:
+        """To be called before the socket is closed."""
+        self._connections.pop(key, None)
+
+    # -- endpoints
+
+    async def endpoints(self) -> list[Endpoint]:
+        """Those in use, then those that are out of use for now."""
+        return [*await self._paths.all(), *self._taken.values()]
+
+    async def add(self, endpoint: Endpoint) -> None:
+        """As `Paths.add`; what the guard had taken of that address is forgotten."""
+        await self._paths.add(endpoint)
+        self._drop(endpoint.address)
+
+    async def remove(self, id: int) -> None:
+        """The endpoint is gone, in use or not. `LookupError` if there is none."""
+        for each in self._taken.values():
+            if each.id == id:
+                self._drop(each.address)
+                return
+        for each in await self._paths.all():
+            if each.id == id:
+                await self._paths.delete(id, each.address)
+                return
+        raise LookupError(f"no endpoint {id}")
+
+    async def flush(self) -> None:
+        await self._paths.flush()
+        for address in list(self._taken):
+            self._drop(address)
+
+    async def limits(self) -> Limits:
+        return await self._paths.limits()
+
+    async def set_limits(self, limits: Limits) -> None:
+        await self._paths.set_limits(limits)
+
+    async def set_backup(self, id: int, on: bool) -> None:
+        """The endpoint is a backup or not; its other flags stay. `OSError` if there is none."""
+        flags = (await self._paths.get(id)).flags & Flags.FULLMESH
+        await self._paths.set_flags(id, flags | Flags.BACKUP if on else flags)
+
+    def _drop(self, address: str) -> None:
+        self._taken.pop(address, None)
+        self.guard.forget(address)
+
+    # -- at work
+
+    async def run(self) -> None:
+        """Look, decide and act, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._news.follow, self._awake)
+            if self._events is not None:
+                nursery.start_soon(self._hear, self._events)
+            while True:
+                begin = trio.current_time()
+                await self._turn()
+                took_s = trio.current_time() - begin
+                with trio.move_on_after(max(SAMPLE_S, _SHARE * took_s)):
+                    await self._wake.wait()
+                self._wake = trio.Event()
+
+    def _awake(self) -> None:
+        self._wake.set()
+
+    async def _hear(self, events: Events) -> None:
+        async for event in events:
+            token = getattr(event, "token", None)
+            for connection in self._connections.values():
+                if token is not None and connection.token == token:
+                    connection.events.append(event)
+            self._wake.set()
+
+    async def _turn(self) -> None:
+        for connection in list(self._connections.values()):
+            for notice in connection.look():
+                self._notify(notice)
+        if not self._guarded or self.observes_only:
+            return
+        watched = [each for each in self._connections.values() if not each.fallen_back]
+        infos = [each.info for each in watched if each.info is not None]
+        for decision in self.guard.judge(trio.current_time(), infos, self.devices.down):
+            try:
+                if isinstance(decision, Lose):
+                    _log.info("%s is out of use: %s", decision.address, decision.reason)
+                    await self._take(decision.address)
+                else:
+                    _log.info("%s is tried again", decision.address)
+                    await self._give_back(decision.address)
+            except OSError as error:
+                self._notify(Trouble(error.strerror or str(error)))
+
+    async def _take(self, address: str) -> None:
+        for endpoint in await self._paths.all():
+            if plain(endpoint.address) == address:
+                self._taken[address] = endpoint
+                await self._paths.delete(endpoint.id, endpoint.address)
+                return
+        flags = Flags(0)
+        for each in self._connections.values():
+            flags |= Flags.SIGNAL if each.server_side else Flags.SUBFLOW
+        self._taken.setdefault(address, Endpoint(address, flags))
+        await self._paths.delete(0, address)
+
+    async def _give_back(self, address: str) -> None:
+        endpoint = self._taken.pop(address, None)
+        if endpoint is None:
+            return
+        try:
+            await self._paths.add(endpoint)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.EBUSY):
+                self._taken[address] = endpoint
+                raise
+
+
+@asynccontextmanager
+async def open_path_manager(
+    notify: Callable[[Notice], None],
+    *,
+    settings: Settings | None = None,
+    guarded: bool = True,
+    make_socket: SocketFactory = socket.socket,
+) -> AsyncIterator[PathManager]:
+    """For the namespace in which its sockets are made; at work while `PathManager.run` is.
+
+    Raises:
+        OSError: EOPNOTSUPP, this kernel has no Multipath TCP.
+    """
+    async with AsyncExitStack() as stack:
+        paths = await stack.enter_async_context(open_paths(make_socket))
+        news = await stack.enter_async_context(open_devices(make_socket))
+        events = None
+        try:
+            events = await stack.enter_async_context(open_events(make_socket))
+        except PermissionError as error:
+            _log.info("paths are only observed: %s", error.strerror)
+        chosen = (settings or Settings()) if guarded else None
+        yield PathManager(paths, events, news, notify, chosen)
