@@ -4,6 +4,7 @@ Invariants
 ----------
 * What a block has begun ends with it, however it is left, and nothing else does.
 * By names, so that the next life of a process finds the same; `part` alone is by lives.
+* Who trusts the network is not deceived: what breaks its promise is refused.
 * Nobody can look into a process that it cannot reach, or that cannot reach it.
 """
 
@@ -13,15 +14,21 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from runtime.partitions import Partition, partition_of
 from runtime.weather import Rule, Weather, Whom
+
+_TRUSTED: Final = (
+    "nothing makes up for that in this system; open_virtual_system(reliable=True) does"
+)
 
 
 class Conditions(ABC):
     """Of one network."""
 
     def __init__(self, weather: Weather | None) -> None:
+        self._trusted = False
         self.counting = weather is not None
         self._weather = weather
         self._names: dict[int, str] = {}
@@ -35,13 +42,28 @@ class Conditions(ABC):
 
     @property
     def weather(self) -> Weather | None:
-        """What befalls messages; None for nothing. Assign to change it in the middle of a test."""
+        """What befalls messages; None for nothing. Assign to change it in the middle of a test.
+
+        Raises:
+            RuntimeError: it drops, doubles or reorders, and nothing makes up for that.
+        """
         return self._weather
 
     @weather.setter
     def weather(self, weather: Weather | None) -> None:
+        if self._trusted:
+            _refuse(weather)
         self._weather = weather
         self.counting = self.counting or weather is not None
+
+    def trust(self) -> None:
+        """Somebody relies on the network: from now on what would break its promise is refused.
+
+        Raises:
+            RuntimeError: its weather breaks it.
+        """
+        _refuse(self._weather)
+        self._trusted = True
 
     @contextmanager
     def weather_of(self, weather: Weather | None) -> Iterator[None]:
@@ -65,8 +87,11 @@ class Conditions(ABC):
 
         Raises:
             ValueError: no group, an empty one, or somebody in two.
+            RuntimeError: nothing may be lost, for nothing would be sent again.
         """
         partition = partition_of(groups, one_way, lost)
+        if lost and self._trusted:
+            raise RuntimeError(f"a partition cannot lose what is sent: {_TRUSTED}")
         self._partitions.append(partition)
         try:
             yield
@@ -128,3 +153,8 @@ class Conditions(ABC):
     @abstractmethod
     def _let_pass(self) -> None:
         """Carry what was held and is held no more."""
+
+
+def _refuse(weather: Weather | None) -> None:
+    if weather is not None and weather.breaks_order:
+        raise RuntimeError(f"{weather!r} drops, doubles or reorders: {_TRUSTED}")

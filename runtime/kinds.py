@@ -6,7 +6,8 @@ else a sign of life. Kinds are the names of envelopes in small letters (``ask``,
 ``down``, ``start_failed``); runs of tells count as ``tell``, traced asks as ``ask``.
 
 Kinds come in groups: ``user`` is what handlers send and get, ``beats`` are the signs of life,
-``control`` is the rest. What is no batch at all is ``noise``, of control.
+``control`` is the rest: also what the layer below says for itself (`runtime.reliable`), which is an
+``answer``, and what is no batch at all, which is ``noise``.
 
 Invariants
 ----------
@@ -25,6 +26,7 @@ import msgspec
 from runtime import envelope
 from runtime.codec import Buffer
 
+ANSWER: Final = "answer"
 NOISE: Final = "noise"
 _SAME: Final = {"tells": "tell", "traced": "ask"}
 
@@ -39,7 +41,7 @@ _BY_TAG: Final[dict[int, str]] = {
 }
 USER: Final = frozenset({"ask", "fail", "item", "reply", "tell"})
 BEATS: Final = frozenset({"beat", "heard"})
-KINDS: Final = frozenset({*_BY_TAG.values(), NOISE})
+KINDS: Final = frozenset({*_BY_TAG.values(), ANSWER, NOISE})
 GROUPS: Final = {"beats": BEATS, "control": KINDS - USER - BEATS, "user": USER}
 
 _LENGTH: Final = struct.Struct(">I")
@@ -51,6 +53,8 @@ def kind_of(frames: Sequence[Buffer]) -> str:
     lighter = NOISE
     try:
         batch = memoryview(frames[0])
+        if not batch and len(frames) > 1:
+            return ANSWER
         for raw in _heads.decode(batch[4 : 4 + _LENGTH.unpack_from(batch)[0]]):
             head = memoryview(raw)
             # The first element of an array is its tag, and tags are small.

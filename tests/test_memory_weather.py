@@ -238,6 +238,25 @@ async def test_a_throttle_lets_so_many_pass(world: World, autojump_clock: MockCl
     assert await world.after(1) == ["ba 3 0", "ab 1 0.25", "ab 2 0.5", "ab 4 0.5", "ab - 0.75"]
 
 
+async def test_a_network_that_is_trusted_refuses_to_break_its_promise(
+    world: World, autojump_clock: MockClock
+) -> None:
+    network = world.network
+    network.weather = Weather(drop=0.5)
+    with pytest.raises(RuntimeError, match=r"Weather\(Rule\(drop=0.5\), seed=0\) drops, doubles"):
+        network.trust()
+    network.weather = None
+    network.trust()
+    with pytest.raises(RuntimeError, match="reliable=True"):
+        network.weather = Weather(reorder=0.5)
+    with pytest.raises(RuntimeError, match="lose"), network.partition("a", "b", lost=True):
+        raise AssertionError
+    assert network.weather is None
+    world.say("ab", "1")
+    assert await world.after(0) == ["ab 1 0"]
+    network.weather = Weather(delay=0.5, latency_s=1.0, bytes_per_s=1e6)
+
+
 async def test_part_is_about_lives_and_a_partition_about_names(
     world: World, autojump_clock: MockClock
 ) -> None:

@@ -53,6 +53,11 @@ def test_a_run_of_tells_in_a_batch_is_a_tell() -> None:
     assert kind_of(batch.take()) == "tell"
 
 
+def test_a_message_without_a_batch_is_an_answer_of_the_layer_below() -> None:
+    assert kind_of([b"", b"header"]) == "answer"
+    assert kind_of([b""]) == kind_of([]) == "noise"
+
+
 def test_every_kind_is_in_one_group() -> None:
     assert sum(map(len, GROUPS.values())) == len(KINDS)
     assert kinds_in(GROUPS) == KINDS
