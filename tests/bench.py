@@ -39,6 +39,7 @@ from tests import (
     bench_shell,
     bench_spawn,
     bench_stream,
+    bench_virtual,
 )
 from tests.bench_row import Round, Row
 from tests.bench_table import Line, Mark, table
@@ -52,6 +53,7 @@ ROWS: Sequence[type[Row]] = [
     *bench_shell.ROWS,
     *bench_local.ROWS,
     *bench_payload.ROWS,
+    *bench_virtual.ROWS,
 ]
 ROUND_S = 90.0
 

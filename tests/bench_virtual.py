@@ -1,0 +1,141 @@
+"""Rows: the memory network by itself, and a whole tree on it in virtual time.
+
+Virtual time needs a trio run of its own, and so a process of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+
+import trio
+from trio.testing import MockClock
+
+from actors import Actor, ActorRef
+from actors.virtual import open_virtual_system
+from runtime.codec import encode
+from runtime.envelope import Tell
+from runtime.event_log import EventLog
+from runtime.memory import MemoryNetwork
+from runtime.weather import Weather
+from tests.bench_row import TEXT, Note, Round, Row, at_least
+
+EVENTS = 20_000
+BATCH = 100
+NODES = 100
+FAN_OUT = 10
+VIRTUAL_S = 60.0
+
+
+def events_per_s(count: int, weather: Weather | None = None, log: EventLog | None = None) -> float:
+    """Messages that were sent, and read at the other end if they came."""
+    rate = 0.0
+
+    async def measure() -> None:
+        nonlocal rate
+        async with trio.open_nursery() as nursery:
+            network = MemoryNetwork(nursery, weather=weather, log=log)
+            near, far = network.join(1, "near"), network.join(2, "far")
+            near.connect(far.endpoint)
+            frames = encode(Tell(1, "hear", len(TEXT)), body=TEXT.encode())
+            began = time.perf_counter()
+            for _ in range(count // BATCH):
+                for _ in range(BATCH):
+                    near.send(far.endpoint, frames)
+                while far.receive() is not None:
+                    pass
+                if weather is not None:
+                    await trio.sleep(1.0)
+            rate = count / (time.perf_counter() - began)
+
+    _alone(measure)
+    return rate
+
+
+def _alone(measure: Callable[[], object]) -> None:
+    """Drive it in virtual time, outside the run of the benchmark."""
+    trio.run(measure, clock=MockClock(autojump_threshold=0))  # type: ignore[arg-type]
+
+
+def copies_per_s(count: int) -> float:
+    """The floor: the frames are copied, and pass through a queue."""
+    frames = encode(Tell(1, "hear", len(TEXT)), body=TEXT.encode())
+    queue: deque[tuple[int, list[bytes]]] = deque()
+    began = time.perf_counter()
+    for _ in range(count // BATCH):
+        for _ in range(BATCH):
+            queue.append((1, [bytes(frame) for frame in frames]))
+        while queue:
+            queue.popleft()
+    return count / (time.perf_counter() - began)
+
+
+class Branch(Actor):
+    """A node of the tree."""
+
+    async def grow(self, count: int) -> list[ActorRef[Branch]]:
+        return [await self.spawn(Branch) for _ in range(count)]
+
+
+def hours_per_s(virtual_s: float) -> float:
+    """Virtual hours a second of a tree of `NODES` that has nothing to do but to live."""
+    rate = 0.0
+
+    async def measure() -> None:
+        nonlocal rate
+        async with open_virtual_system() as system:
+            top = [await system.spawn(Branch) for _ in range(FAN_OUT)]
+            for each in top:
+                await each.ask(Branch.grow, NODES // FAN_OUT - 1)
+            began = time.perf_counter()
+            await trio.sleep(virtual_s)
+            rate = virtual_s / 3600 / (time.perf_counter() - began)
+
+    _alone(measure)
+    return rate
+
+
+async def _elsewhere(call: str) -> float:
+    """What this says in a process of its own."""
+    code = f"from tests.bench_virtual import *; print({call})"
+    done = await trio.run_process([sys.executable, "-c", code], capture_stdout=True)
+    return float(done.stdout)
+
+
+class Events(Row):
+    """Messages through the memory network, from `send` to `receive`."""
+
+    name = "memory network, events"
+    floor_name = "a copy through a deque"
+    unit = "1/s"
+    must = None
+    aim = at_least(0.1)
+
+    async def round(self) -> Round:
+        count = EVENTS // 5 if self.quick else EVENTS
+        weather = "Weather(drop=0.01, duplicate=0.01, delay=0.1)"
+        windy = await _elsewhere(f"events_per_s({count}, {weather})")
+        logged = await _elsewhere(f"events_per_s({count}, None, EventLog(1))")
+        calm = await _elsewhere(f"events_per_s({count})")
+        floor = await _elsewhere(f"copies_per_s({count})")
+        notes = {"under weather": Note(windy, "1/s"), "with a log": Note(logged, "1/s")}
+        return Round(calm, floor, notes)
+
+
+class Hours(Row):
+    """How fast time passes for a tree of 100 nodes that beat."""
+
+    name = "virtual hours of 100 nodes"
+    floor_name = "a second of the wall"
+    unit = "h"
+    must = None
+    aim = at_least(0.005)
+
+    async def round(self) -> Round:
+        virtual_s = VIRTUAL_S / 6 if self.quick else VIRTUAL_S
+        return Round(await _elsewhere(f"hours_per_s({virtual_s})"), 1.0)
+
+
+ROWS: list[type[Row]] = [Events, Hours]
