@@ -26,7 +26,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import msgspec
 import trio
@@ -34,8 +33,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.system import System, open_system
 from actors.virtual import open_virtual_system
-from runtime.codec import Buffer
 from runtime.errors import ActorError
+from runtime.weather import Weather
 from tests.chaos_actors import Chaotic
 from tests.chaos_audit import Auditor, settle_journal
 from tests.chaos_driver import Driver, judge_tree
@@ -62,20 +61,13 @@ class Failure(Exception):
 # -- virtual
 
 
-class Weather:
-    """A fault of the network: whatever travels takes a while, and overtakes nothing."""
-
-    def __init__(self, rng: Random, worst_s: float) -> None:
-        self._rng = rng
-        self._worst_s = worst_s
-        self._last: dict[tuple[int, int], float] = {}
-
-    def __call__(self, source: int, target: int, frames: Sequence[Buffer]) -> Sequence[float]:
-        now = trio.current_time()
-        arrival = now + self._worst_s * self._rng.random() ** 8
-        arrival = max(arrival, self._last.get((source, target), 0.0) + 1e-9)
-        self._last[source, target] = arrival
-        return (arrival - now,)
+def weather_of(seed: str) -> Weather | None:
+    """In half of the runs whatever travels takes a while, and overtakes nothing."""
+    rng = Random(f"weather of {seed}")
+    if rng.random() < 0.5:
+        return None
+    worst_s = rng.choice((0.01, 0.2))
+    return Weather(latency_s=worst_s / 256, delay=0.2, delay_s=(0.0, worst_s), seed=seed)
 
 
 def run_virtual(seed: str, ops: Sequence[Op] | None = None) -> int:
@@ -98,14 +90,12 @@ def run_virtual(seed: str, ops: Sequence[Op] | None = None) -> int:
 
 
 async def _virtual(seed: str, ops: Sequence[Op], done: list[Op]) -> None:
-    rng = Random(f"weather of {seed}")
-    weather: dict[str, Any] = {}
-    if rng.random() < 0.5:
-        weather["fault"] = Weather(rng, rng.choice((0.01, 0.2)))
+    rng = Random(f"run of {seed}")
+    weather = weather_of(seed)
     abrupt = rng.random() < 0.25
     number = rng.randrange(1 << 30)
     tasks = trio.lowlevel.current_statistics().tasks_living
-    async with open_virtual_system(seed=number, intensity=(1000, 1.0), **weather) as system:
+    async with open_virtual_system(seed=number, intensity=(1000, 1.0), weather=weather) as system:
         async with trio.open_nursery() as nursery:
             driver = Driver(system, nursery)
             auditor = Auditor(system, driver)
