@@ -22,9 +22,15 @@ from hashlib import sha256
 
 
 class EventLog:
-    """``lines``: the last ``keep``. ``count``: how many there were in all."""
+    """``lines``: the last ``keep``. ``count``: how many there were in all.
+
+    Raises:
+        ValueError: it would keep nothing.
+    """
 
     def __init__(self, keep: int) -> None:
+        if keep < 1:
+            raise ValueError(f"a log keeps at least one line, not {keep}")
         self.lines: deque[str] = deque(maxlen=keep)
         self.count = 0
         self._sum = sha256()

@@ -104,11 +104,13 @@ class MemoryHost:
     @asynccontextmanager
     async def open(self, on_exit: Callable[[Exited], None]) -> AsyncIterator[None]:
         self._on_exit = on_exit
+        simulated.set(True)
         async with trio.open_nursery() as self._nursery:
             try:
                 with self._os_exit_ends_a_body():
                     yield
             finally:
+                simulated.set(False)
                 for body in list(self.bodies.values()):
                     body.signal(signal.SIGKILL)
 
@@ -201,10 +203,8 @@ async def open_memory_host(
     """
     async with trio.open_nursery() as nursery:
         host = MemoryHost(MemoryNetwork(nursery, fault, weather, log), output)
-        simulated.set(True)
         try:
             yield host
         finally:
-            simulated.set(False)
             host._transport.close()
             nursery.cancel_scope.cancel()

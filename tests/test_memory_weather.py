@@ -317,6 +317,10 @@ async def test_a_log_keeps_its_last_lines_and_sums_all() -> None:
     assert str(few) == "(2 lines before)\n000000.250000000 line 2\n000000.375000000 line 3"
     few.add(1, "")
     assert few.digest != many.digest
+    with pytest.raises(ValueError, match="at least one line, not 0"):
+        EventLog(0)
+    with pytest.raises(ValueError, match="at least one line, not -1"):
+        open_virtual_system(log=-1)
 
 
 # -- whole systems

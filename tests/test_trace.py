@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from actors import Actor, ActorDeadError, RemoteError, Trace, WireError, reentrant
 from actors.virtual import open_virtual_system
-from runtime.codec import Buffer
+from runtime.weather import Weather
 
 
 class Worker(Actor):
@@ -43,24 +43,14 @@ def passed(trace: Trace) -> list[tuple[str, float]]:
     return [(each.station, round(each.at_s, 4)) for each in trace.stations]
 
 
-class Slow:
-    """A fault: everything takes a quarter of a second, and nothing overtakes."""
-
-    def __init__(self) -> None:
-        self.last: dict[tuple[int, int], float] = {}
-
-    def __call__(self, source: int, target: int, frames: Sequence[Buffer]) -> Sequence[float]:
-        now = trio.current_time()
-        at = max(now + 0.25, self.last.get((source, target), 0.0) + 1e-6)
-        self.last[source, target] = at
-        return (at - now,)
+SLOW = Weather(latency_s=0.25)
 
 
 HERE = ["encoded", "credit", "sent"]
 
 
 async def test_every_station_has_its_time(autojump_clock: MockClock) -> None:
-    async with open_virtual_system(fault=Slow()) as system:
+    async with open_virtual_system(weather=SLOW) as system:
         worker = await system.spawn(Worker)
         await worker.tell(Worker.work, 3.0)
         trace = await system.trace(worker, Worker.work, 2.0, "done")

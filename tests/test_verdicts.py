@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from random import Random
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -13,8 +12,7 @@ from trio.testing import MockClock
 from actors import Actor, ActorRef, Down, Recovered, Suspected, reentrant
 from actors.record import Happened
 from actors.virtual import VirtualSystem, open_virtual_system
-from runtime.codec import Buffer
-from runtime.memory import FaultFunction
+from runtime.weather import Weather
 
 BEAT_S = 0.25
 WEATHER_S = 3600.0 if os.environ.get("REGROW_LONG") else 300.0
@@ -194,23 +192,6 @@ async def test_who_is_cut_off_with_its_guardian_is_judged_by_those_who_are_left(
 # No verdict without a reason.
 
 
-def weather(seed: int, share: float, late_s: float) -> FaultFunction:
-    """So many of the messages are late by so much; the order between two processes is kept."""
-    chance = Random(seed)
-    arrivals: dict[tuple[int, int], float] = {}
-
-    def fault(source: int, target: int, frames: Sequence[Buffer]) -> Sequence[float]:
-        now = trio.current_time()
-        at = now + (late_s if chance.random() < share else 0.0)
-        last = arrivals.get((source, target), 0.0)
-        if last >= now:
-            at = max(at, last + 1e-6)
-        arrivals[source, target] = at
-        return (at - now,)
-
-    return fault
-
-
 async def grown(system: VirtualSystem) -> list[ActorRef[Node]]:
     """Eight nodes in three generations."""
     refs = [await system.spawn(Node, name=f"n{number}") for number in range(2)]
@@ -221,7 +202,8 @@ async def grown(system: VirtualSystem) -> list[ActorRef[Node]]:
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_late_messages_are_no_silence(seed: int, autojump_clock: MockClock) -> None:
-    async with open_virtual_system(seed=seed, fault=weather(seed, 0.01, 2 * BEAT_S)) as system:
+    late = Weather(seed=seed, delay=0.01, delay_s=2 * BEAT_S)
+    async with open_virtual_system(seed=seed, weather=late) as system:
         refs = await grown(system)
         heard: list[Happened] = []
         with system.listen(heard.append):
