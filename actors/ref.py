@@ -35,13 +35,13 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
     open there; else it raises RuntimeError.
     """
 
-    async def ask(
+    def ask(
         self,
         handler: Callable[Concatenate[A_co, P], Coroutine[Any, Any, R]],
         /,
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> R:
+    ) -> Coroutine[Any, Any, R]:
         """The handler ran, and this is its result.
 
         Wait no longer than you like with ``trio.fail_after``: the deadline travels with the
@@ -56,8 +56,7 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
             RuntimeError: the ask would wait for itself.
         """
         signature = signature_of(handler)
-        result: R = await calls.ask(speaker(), self, signature, signature.bind(args, kwargs))
-        return result
+        return calls.ask(speaker(), self, signature, signature.bind(args, kwargs))
 
     def tell(
         self,

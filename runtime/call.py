@@ -43,10 +43,11 @@ class Call(msgspec.Struct, eq=False):
         """The cells that wait while this call runs, the first asker first; see `wire.Ask`."""
         if not self.inside:
             return ()
-        if self.lent is None:
+        lent = self.lent
+        if lent is None:
             before = self.message.chain if type(self.message) is wire.Ask else ()
-            self.lent = (*before, self.cell.key)
-        return self.lent
+            lent = self.lent = (*before, self.cell.key)
+        return lent
 
     @property
     def inside(self) -> bool:

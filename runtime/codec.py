@@ -166,13 +166,14 @@ def decode(frames: Sequence[Buffer]) -> list[Part]:
     if not 1 <= len(frames) <= MAX_FRAMES:
         raise WireError(f"a message has 1 to {MAX_FRAMES} frames, not {len(frames)}")
     batch = memoryview(frames[0])
-    if not _FRONT_BYTES <= len(batch) <= MAX_MESSAGE_BYTES:
-        raise WireError(f"{len(batch)} bytes are no batch")
+    size = len(batch)
+    if not _FRONT_BYTES <= size <= MAX_MESSAGE_BYTES:
+        raise WireError(f"{size} bytes are no batch")
     split = _LENGTH.unpack_from(batch)[0] + _LENGTH_BYTES
-    if not _FRONT_BYTES <= split <= min(len(batch), MAX_HEAD_BYTES):
-        raise WireError(f"a batch of {len(batch)} bytes has no head of {split}")
+    if not _FRONT_BYTES <= split <= size or split > MAX_HEAD_BYTES:
+        raise WireError(f"a batch of {size} bytes has no head of {split}")
     head, body = batch[_LENGTH_BYTES:split], batch[split:]
-    end = len(body)
+    end = size - split
     try:
         envelopes = _decoder.decode(head)
     except (RecursionError, ValueError) as cause:  # DecodeError, UnicodeDecodeError

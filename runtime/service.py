@@ -113,10 +113,11 @@ class Service(Mailbox):
                 take_apart(self, signature, inbound, part)
                 continue
             asked = type(message) is wire.Ask
+            deadline = message.deadline if asked else 0.0
             if signature.streams and not asked:
                 exchange.settle(inbound, Fate.REJECTED, part)
                 continue
-            if asked and message.deadline and self.too_late(signature, inbound, part):
+            if deadline and self.too_late(signature, inbound, part):
                 continue
             try:
                 args = (
@@ -134,8 +135,8 @@ class Service(Mailbox):
             self.handler, self.handler_since = signature.name, now
             if page is not None:
                 page.begin(signature.label, now)
-            if asked and message.deadline:  # what it asks has it, too, suspended or not
-                scope.deadline = self.trio_deadline(message.deadline)
+            if deadline:  # what it asks has it, too, suspended or not
+                scope.deadline = self.trio_deadline(deadline)
             if notices:
                 exchange.running = call
             else:
@@ -160,7 +161,7 @@ class Service(Mailbox):
             finally:
                 self.handler = ""
                 call.done = True
-                if asked and message.deadline:
+                if deadline:
                     scope.deadline = math.inf
                 if call.scope is not None:
                     self.resumed()
