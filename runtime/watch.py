@@ -22,7 +22,6 @@ import msgspec
 
 from runtime.detector import EARLIEST_BEATS, DeadlineDetector, Detector, checked_period
 
-
 _MAY_FALL: Final = EARLIEST_BEATS - 0.5
 """No detector suspects anybody earlier; half a beat is for what sums of floats lose."""
 
