@@ -59,9 +59,10 @@ class Losing(msgspec.Struct, frozen=True):
 
 
 class Recovery(msgspec.Struct, frozen=True):
-    """After the death of a node with ``wards``: the last of them found, and then regained, a guardian.
+    """After the death of a node with ``wards``.
 
-    ``messages``: sent and received by the controller for it.
+    ``adopted_beats``: until the last of them had another guardian; ``regrown_beats``: until it had
+    the next life of its own again. ``messages``: sent and received by the controller for it all.
     """
 
     wards: int
@@ -95,7 +96,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parent_of(number: int, fan_out: int) -> int:
-    """Whose child the node of this number is; -1 for the controller. Level after level is filled."""
+    """Whose child the node of this number is; -1 for the controller. Levels are filled in turn."""
     return -1 if fan_out == FLAT or number < fan_out else number // fan_out - 1
 
 

@@ -132,16 +132,18 @@ def _without_collecting() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.unfreeze()
         if was:
             gc.enable()
+        gc.collect()
 
 
 async def measure_real(plan: Plan, progress: Progress = lambda line: None) -> Figures:
     """A tree of real parts. The run's clock must be a virtual one that jumps."""
+    found: list[Figures] = []
     with _without_collecting():
         async with open_virtual_system(seed=plan.seed, intensity=UNLIMITED) as system:
-            return await _Tree(plan, system, progress).measure()
+            found.append(await _Tree(plan, system, progress).measure())
+    return found[0]
 
 
 class _Tree:

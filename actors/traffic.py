@@ -1,7 +1,7 @@
 """What passes over a memory network: counted by process, and lost by lot if it is a sign of life.
 
-Assigned to ``MemoryNetwork.fault``. Signs of life are beats and their acknowledgements; nothing else
-is ever lost here, for whatever carries a tree over a wire that loses repeats all the rest.
+Assigned to ``MemoryNetwork.fault``. Signs of life are beats and their acknowledgements; nothing
+else is ever lost here, for whatever carries a tree over a wire that loses repeats all the rest.
 
 Invariants
 ----------
