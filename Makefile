@@ -8,7 +8,7 @@ SECONDS ?= 60
 SEED ?= 0
 MODE ?= both
 
-.PHONY: run test check bench matrix chaos clean
+.PHONY: run test check bench matrix scenarios chaos clean
 
 run: .venv/.installed
 	@exec $(BIN)/regrow $(ARGS)
@@ -27,6 +27,11 @@ check: .venv/.checked
 matrix: .venv/.tested
 	@rm -f matrix.jsonl
 	$(BIN)/python -m pytest -q tests/test_matrix.py --matrix-results matrix.jsonl $(ARGS)
+
+# The path-manager scenarios of Multipath TCP, some minutes. They need network namespaces: root, or
+# `unshare -Urn make scenarios`.
+scenarios: .venv/.tested
+	$(BIN)/python -m pytest -q -rs -m scenario $(ARGS)
 
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench $(ARGS)
