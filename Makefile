@@ -10,7 +10,7 @@ MODE ?= both
 # As many tests at a time as there are cores. PARALLEL= runs them one by one.
 PARALLEL ?= -n auto --dist worksteal
 
-.PHONY: run test check bench matrix chaos clean
+.PHONY: run test check bench matrix scenarios chaos clean
 
 run: .venv/.installed
 	@exec $(BIN)/regrow $(ARGS)
@@ -29,6 +29,11 @@ check: .venv/.checked
 matrix: .venv/.tested
 	@rm -f matrix.jsonl
 	$(BIN)/python -m pytest -q tests/test_matrix.py $(PARALLEL) --matrix-results matrix.jsonl $(ARGS)
+
+# The path-manager scenarios of Multipath TCP, some minutes. They need network namespaces: root, or
+# `unshare -Urn make scenarios`.
+scenarios: .venv/.tested
+	$(BIN)/python -m pytest -q -rs -m scenario $(ARGS)
 
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests import scenario_play
 from tests.matrix_cells import sampled
 from tests.real import assert_nothing_left, home_folder
+from tests.scenario import Scenario
+from tests.scenario_run import Outcome
 
 
 @pytest.fixture
@@ -33,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _leave_out_scenarios(config, items)
     seed = config.getoption("--matrix-sample")
     marks = config.getoption("-m") or ""
     named = any("test_matrix" in arg for arg in config.invocation_params.args)
@@ -51,6 +55,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if wanted(item)]
+
+
+# Of the path-manager scenarios, which take minutes too, one a group is run unless they are named.
+
+
+def _leave_out_scenarios(config: pytest.Config, items: list[pytest.Item]) -> None:
+    marks = config.getoption("-m") or ""
+    if "scenario" in marks or any("test_scenario" in a for a in config.invocation_params.args):
+        return
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("scenario") and not item.get_closest_marker("core")
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def outcome(scenario: Scenario, request: pytest.FixtureRequest) -> Outcome:
+    """How a scenario ended."""
+    return scenario_play.outcome_of(scenario, request.session)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if said := scenario_play.summary():
+        terminalreporter.line(said)
 
 
 @pytest.fixture

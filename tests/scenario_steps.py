@@ -1,0 +1,257 @@
+"""What can be done at either end of a scenario. Each verb gives a step to be taken."""
+
+from __future__ import annotations
+
+import trio
+
+from runtime.multipath.endpoint import Endpoint, Flags, Limits
+from runtime.multipath.event import Created, Established, SubflowEstablished
+from runtime.multipath.statistics import SocketAddress
+from tests.scenario import Check, Checks, Side, Step
+from tests.scenario_run import Scene
+
+PORT = 10_000
+STEP_S = 10.0
+
+
+def limits(side: Side, accepted: int, subflows: int) -> Step:
+    async def step(scene: Scene) -> None:
+        await scene.paths[side].set_limits(Limits(accepted, subflows))
+
+    return step
+
+
+def add(
+    side: Side, address: str, flags: Flags, *, id: int = 0, port: int = 0, device: str = ""
+) -> Step:
+    async def step(scene: Scene) -> None:
+        index = scene.hosts[side].interface(device) if device else 0
+        await scene.paths[side].add(Endpoint(address, flags, id, port, index))
+
+    return step
+
+
+def refused_add(side: Side, address: str, flags: Flags, *, id: int = 0) -> Step:
+    async def step(scene: Scene) -> None:
+        try:
+            await scene.paths[side].add(Endpoint(address, flags, id))
+        except OSError:
+            return
+        raise AssertionError(f"endpoint {address} id {id} was not refused")
+
+    return step
+
+
+def delete(side: Side, id: int, address: str = "") -> Step:
+    async def step(scene: Scene) -> None:
+        await scene.paths[side].delete(id, address)
+
+    return step
+
+
+def delete_first(side: Side, count: int) -> Step:
+    """The first endpoints, one after another; the peer has heard of each before the next."""
+
+    async def step(scene: Scene) -> None:
+        peer = scene.hosts[scene.other(side)]
+        for endpoint in (await scene.paths[side].all())[:count]:
+            before = peer.counters()["RmAddr"]
+            await scene.paths[side].delete(endpoint.id)
+            with trio.move_on_after(1.0):
+                while peer.counters()["RmAddr"] == before:  # noqa: ASYNC110
+                    await trio.sleep(0.02)
+
+    return step
+
+
+def flush(side: Side) -> Step:
+    async def step(scene: Scene) -> None:
+        await scene.paths[side].flush()
+
+    return step
+
+
+def set_all(flags: Flags) -> Step:
+    """Every endpoint of both ends has those of the two flags that can be set."""
+
+    async def step(scene: Scene) -> None:
+        for paths in scene.paths.values():
+            for endpoint in await paths.all():
+                await paths.set_flags(endpoint.id, flags)
+
+    return step
+
+
+def endpoint_is(side: Side, id: int, address: str, flags: Flags) -> Step:
+    async def step(scene: Scene) -> None:
+        found = await scene.paths[side].get(id)
+        assert (found.address, found.flags) == (address, flags)
+
+    return step
+
+
+def sleep(seconds: float) -> Step:
+    async def step(scene: Scene) -> None:
+        await trio.sleep(seconds)
+
+    return step
+
+
+def until(*checks: Check | Checks) -> Step:
+    """All of them hold, within `STEP_S`."""
+    flat: list[Check] = []
+    for each in checks:
+        flat += [each] if isinstance(each, Check) else each
+
+    async def step(scene: Scene) -> None:
+        await scene.hold(tuple(flat), STEP_S)
+
+    return step
+
+
+def rules(side: Side, *lines: str) -> Step:
+    async def step(scene: Scene) -> None:
+        scene.hosts[side].filter(*lines)
+
+    return step
+
+
+def no_rules(side: Side) -> Step:
+    async def step(scene: Scene) -> None:
+        scene.hosts[side].unfilter()
+
+    return step
+
+
+def sysctl(name: str, server: int | None, client: int | None) -> Step:
+    async def step(scene: Scene) -> None:
+        for host, value in zip(scene.hosts.values(), (server, client), strict=True):
+            if value is not None:
+                host.sysctl(name, value)
+
+    return step
+
+
+def userspace(side: Side) -> Step:
+    """Connections of that end are managed by their owner."""
+
+    async def step(scene: Scene) -> None:
+        scene.hosts[side].sysctl("net.mptcp.pm_type", 1)
+
+    return step
+
+
+def ip(side: Side, line: str) -> Step:
+    async def step(scene: Scene) -> None:
+        scene.hosts[side].ip(line)
+
+    return step
+
+
+def shape_all(rate: str = "20mbit") -> Step:
+    async def step(scene: Scene) -> None:
+        for host in scene.hosts.values():
+            for wire in range(1, 5):
+                host.shape(f"eth{wire}", rate)
+
+    return step
+
+
+def host_shape(side: Side, device: str, rate: str) -> Step:
+    async def step(scene: Scene) -> None:
+        scene.hosts[side].shape(device, rate)
+
+    return step
+
+
+def transfer(client_bytes: int, server_bytes: int = 0) -> Step:
+    """So much more has come across from either end."""
+
+    async def step(scene: Scene) -> None:
+        await scene.transfer(client_bytes, server_bytes)
+
+    return step
+
+
+# -- of one connection
+
+
+def announce(side: Side, address: str, id: int) -> Step:
+    async def step(scene: Scene) -> None:
+        token = (await scene.event(side, Established)).token
+        await scene.paths[side].announce(token, Endpoint(address, id=id))
+
+    return step
+
+
+def take_back(side: Side, id: int) -> Step:
+    async def step(scene: Scene) -> None:
+        token = (await scene.event(side, Established)).token
+        await scene.paths[side].remove(token, id)
+
+    return step
+
+
+def create_subflow(side: Side, address: str, id: int, *, fails: bool = False) -> Step:
+    async def step(scene: Scene) -> None:
+        connection = await scene.event(side, Established)
+        try:
+            await scene.paths[side].create_subflow(
+                connection.token, Endpoint(address, id=id), connection.remote
+            )
+        except OSError:
+            if not fails:
+                raise
+        else:
+            assert not fails
+
+    return step
+
+
+def destroy_subflow(side: Side, address: str) -> Step:
+    """The subflow that has that local address; the initial one too."""
+
+    async def step(scene: Scene) -> None:
+        token = (await scene.event(side, Established)).token
+        for event in scene.logs[side]:
+            if isinstance(event, SubflowEstablished | Created):
+                local: SocketAddress = event.local
+                if local.host.removeprefix("::ffff:") == address:
+                    await scene.paths[side].destroy_subflow(token, local, event.remote)
+                    return
+        raise AssertionError(f"no subflow from {address} among {scene.logs[side]}")
+
+    return step
+
+
+def addresses_are(side: Side, *expected: tuple[int, str, Flags]) -> Step:
+    """What the connection uses, as listed and one by one."""
+
+    async def step(scene: Scene) -> None:
+        token, paths = (await scene.event(side, Established)).token, scene.paths[side]
+        found = [
+            (each.id, each.address.removeprefix("::ffff:"), each.flags)
+            for each in await paths.all(token)
+        ]
+        assert found == list(expected)
+        for id, address, flags in expected:
+            one = await paths.get(id, token)
+            assert (one.id, one.address.removeprefix("::ffff:"), one.flags) == (id, address, flags)
+
+    return step
+
+
+def fast_close(side: Side) -> Step:
+    """That end closes at once, whatever is on the way."""
+
+    async def step(scene: Scene) -> None:
+        await scene.fast_close(side)
+
+    return step
+
+
+def refused_connect(address: str, port: int) -> Step:
+    async def step(scene: Scene) -> None:
+        await scene.refused_connect(address, port)
+
+    return step
