@@ -98,6 +98,15 @@ class MemoryNetwork(Conditions):
             transport.arrived((sent.source, sent.frames))
         return transport
 
+    def used_through(self, transport: object) -> None:
+        """A process talks through this. The network's own transport makes up for nothing.
+
+        Raises:
+            RuntimeError: it would have to, see `trust`.
+        """
+        if isinstance(transport, MemoryTransport):
+            self.trust()
+
     def leave(self, transport: MemoryTransport) -> None:
         """Close an inbox."""
         self._members.pop(transport.endpoint, None)

@@ -34,9 +34,8 @@ from runtime.event_log import EventLog
 from runtime.evidence import Evidence
 from runtime.exchange import Exchange
 from runtime.life import resolve_behaviour
-from runtime.memory import FaultFunction, MemoryNetwork, faithful
+from runtime.memory import FaultFunction, MemoryNetwork, MemoryTransport, faithful
 from runtime.memory_body import MemoryBody
-from runtime.memory_transport import MemoryTransport
 from runtime.orders import Exited
 from runtime.registrar import Spec
 from runtime.virtual_clock import VirtualClock
@@ -93,8 +92,7 @@ class MemoryHost:
 
     def _exchange_of(self, address: Address, transport: MemoryTransport) -> Exchange:
         """The messages of one process of this world."""
-        if isinstance(transport, MemoryTransport):  # with nothing between that makes up for losses
-            self.network.trust()
+        self.network.used_through(transport)
         controller = "" if transport is self._transport else self._transport.endpoint
         exchange = Exchange(address, transport, boot_id=SYSTEM, controller=controller, simple=True)
         exchange.clock = VirtualClock()

@@ -111,6 +111,8 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def shown(value: float, unit: str) -> str:
     """A figure with its unit, to three digits or so."""
+    if 0.0 < value < 0.1:
+        return f"{value:.3g} {unit}"
     digits = 0 if value >= 1000 else 1 if value >= 100 else 2
     return f"{value:,.{digits}f} {unit}"
 

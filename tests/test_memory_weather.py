@@ -93,6 +93,24 @@ async def test_what_was_late_is_not_overtaken_once_the_weather_is_over(
     assert await world.after(1) == ["ab x 0.5", "ab y 0.5", "ab v 0.5"]
 
 
+async def test_what_is_due_earlier_comes_earlier(world: World, autojump_clock: MockClock) -> None:
+    world.network.weather = Weather(Rule(source="c", latency_s=0.25), latency_s=1.0)
+    world.say("ab", "x")
+    assert await world.after(0.5) == []
+    world.say("cb", "y")
+    assert await world.after(1) == ["cb y 0.75", "ab x 1"]
+
+
+async def test_what_is_overdue_is_not_overtaken_either(
+    world: World, autojump_clock: MockClock
+) -> None:
+    with world.network.weather_of(Weather(latency_s=0.5)):
+        world.say("ab", "x")
+    autojump_clock.jump(1.0)
+    world.say("ab", "y")
+    assert await world.after(0) == ["ab x 1", "ab y 1"]
+
+
 def listed(*faults: Fault) -> Weather:
     return Weather.only(faults)
 
