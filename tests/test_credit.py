@@ -126,6 +126,42 @@ def test_there_is_room_for_so_much(in_flight: list[int], size: int, room: bool) 
     assert window.has_room(size) is room
 
 
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(st.integers(0, 2**32))
+def test_what_may_leave_is_what_the_counts_say(seed: int) -> None:
+    """Through grants, answers that wait for their askers, and reports that lie."""
+    rng = random.Random(seed)
+    window = Window()
+    for _ in range(300):
+        size = rng.choice((0, 1, 50, 1000))
+        waiting = window.bytes_sent - window.done_bytes + window.reply_bytes
+        alone = window.sent == window.done and not window.reply_bytes
+        room = window.sent - window.done < window.messages and (
+            waiting + size <= window.bytes or alone
+        )
+        assert window.has_room(size) is room
+        action = rng.randrange(6)
+        if action < 3:
+            before = window.sent, window.bytes_sent
+            assert window.take(size) is room
+            after = (before[0] + 1, before[1] + size) if room else before
+            assert (window.sent, window.bytes_sent) == after
+        elif action == 3:
+            window.grant(rng.randrange(-1, 20), rng.randrange(-1, 2000))
+        elif action == 4:
+            window.reply_bytes = rng.choice((0, 0, 10, 1000))
+        else:
+            done = rng.randrange(window.sent + 2)
+            window.acknowledge(done, 0, 0, 0, rng.randrange(-1, window.bytes_sent + 2))
+
+
+def test_an_answer_counts_and_reports_at_once() -> None:
+    ledger = Ledger()
+    assert not ledger.close(Fate.FAILED, 5)
+    assert ledger.answer(7) == (1, 1, 0, 0, 12)
+    assert (ledger.unreported, ledger.unreported_bytes) == (0, 0)
+
+
 @pytest.mark.parametrize("grant", [0, -1, -(2**63)])
 def test_one_message_may_always_leave(grant: int) -> None:
     window = Window()
