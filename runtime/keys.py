@@ -67,8 +67,7 @@ def keep_keys(path: str) -> Keys:
 
     Raises:
         PermissionError: it is not ours alone.
-        ValueError: it does not hold keys.
-        OSError: it cannot be read or made.
+        OSError: it cannot be read or made, or holds something else.
     """
     try:
         return read_keys(path)
@@ -95,8 +94,7 @@ def read_keys(path: str) -> Keys:
 
     Raises:
         PermissionError: it is not ours alone.
-        ValueError: it does not hold keys.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or holds something else.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -129,11 +127,11 @@ def _parse(path: str, data: bytes) -> Keys:
         if not line.strip() or line.startswith("#"):
             continue
         if not equals or name not in ("own", "member") or name in found:
-            raise ValueError(f"{path}: line {number} is not own = KEY or member = KEY, once each")
+            raise OSError(f"{path}: line {number} is not own = KEY or member = KEY, once each")
         try:
             found[name] = from_text(text.strip())
         except ValueError as error:
-            raise ValueError(f"{path}: line {number}: {error}") from None
+            raise OSError(f"{path}: line {number}: {error}") from None
     if len(found) != 2:
-        raise ValueError(f"{path} does not hold both keys: own = KEY and member = KEY")
+        raise OSError(f"{path} does not hold both keys: own = KEY and member = KEY")
     return Keys(found["own"], found["member"])

@@ -69,7 +69,7 @@ def _bound(site: Site, option: int) -> socket.socket:
         bound.bind((site.host, site.port))
     except OSError as error:
         bound.close()
-        raise OSError(error.errno, f"cannot listen on {site}: {error.strerror}") from error
+        raise type(error)(f"cannot listen on {site}: {error.strerror}") from error
     return bound
 
 
