@@ -102,7 +102,7 @@ def read_keys(path: str) -> Keys:
         if error.errno == errno.ELOOP:
             raise PermissionError(f"the keys in {path} are not read: it is a link") from error
         raise
-    with os.fdopen(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
         mode = stat.S_IMODE(found.st_mode)
         if not stat.S_ISREG(found.st_mode):
@@ -116,7 +116,9 @@ def read_keys(path: str) -> Keys:
             raise PermissionError(
                 f"the keys in {path} are not read: its mode is {mode:04o}, must be {_MODE:04o}"
             )
-        return _parse(path, file.read(_MAX_FILE_BYTES))
+        return _parse(path, os.read(fd, _MAX_FILE_BYTES))
+    finally:
+        os.close(fd)
 
 
 def _parse(path: str, data: bytes) -> Keys:

@@ -92,6 +92,8 @@ def parse_site(text: str) -> Site:
         address = ipaddress.ip_address(found[1] or found[2])
     except ValueError as cause:
         raise ValueError(f"not a numeric address: {text[:100]!r}: {cause}") from cause
+    if address.version == 6 and address.ipv4_mapped is not None:
+        raise ValueError(f"{text[:100]!r} is an IPv4 address: write {address.ipv4_mapped}")
     if address.is_unspecified or address.is_multicast:
         raise ValueError(
             f"{text[:100]!r} is no address of one host: others could not connect to it"

@@ -187,7 +187,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--transport",
         choices=get_args(Kind),
         default="ipc",
-        help="how processes reach each other: within this host (default), or by a network, encrypted",
+        help="how processes reach each other: within this host (default) or over a network",
     )
     add(
         "--listen",
