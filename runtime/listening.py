@@ -21,7 +21,8 @@ from typing import Final
 
 from runtime.tcp_endpoint import Site
 
-BACKLOG: Final = 128
+BACKLOG: Final = 64
+"""Who waits here is let in though the gate has been shut meanwhile."""
 _ATTACH_FILTER: Final = 26
 _DETACH_FILTER: Final = 27
 _KEEP_NOTHING: Final = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K: 0 bytes of a packet

@@ -21,7 +21,7 @@ from typing import Final
 
 from runtime.codec import MAX_MESSAGE_BYTES, Buffer
 
-PIECE_BYTES: Final = 256 * 1024
+PIECE_BYTES: Final = 128 * 1024
 _SIZE: Final = Struct(">I")
 
 

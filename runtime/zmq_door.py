@@ -9,7 +9,7 @@ Invariants
 * A key that is not on the list is refused, counted, and told in the log: at once, and then at
   most once a second with how many there were.
 * The reports wait without a limit: libzmq's thread would block at one, and with it all traffic.
-  So only those are asked for that come at most twice a connection; not that descriptors have
+  So only those are asked for that come a few times a connection; not that descriptors have
   run out, which would be told without end.
 * Reading is in slices: a flood of knocks does not keep other tasks waiting.
 
@@ -37,8 +37,9 @@ _VERSION: Final = b"1.0"
 _REPORTS: Final = "inproc://reports"
 _REPORT: Final = struct.Struct("=Hi")
 _ACCEPTED: Final = int(zmq.EVENT_ACCEPTED)
-_SETTLED: Final = {
-    int(zmq.EVENT_HANDSHAKE_SUCCEEDED): "welcomed",
+_WELCOMED: Final = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+_GONE: Final = int(zmq.EVENT_DISCONNECTED)
+_FAILED: Final = {
     int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): "refused",
     int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): "no zmtp",
     int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL): "left early",
@@ -70,7 +71,7 @@ class Door:
             self._sockets.append(self._zap)
             self._zap.set(zmq.LINGER, 0)
             self._zap.bind(ZAP)
-        router.monitor(_REPORTS, _ACCEPTED | sum(_SETTLED))
+        router.monitor(_REPORTS, _ACCEPTED | _WELCOMED | _GONE | sum(_FAILED))
         self._reports: zmq.Socket[bytes] = context.socket(zmq.PAIR)
         self._sockets.append(self._reports)
         self._reports.set(zmq.LINGER, 0)
@@ -111,11 +112,16 @@ class Door:
         self._zap.send_multipart([caller, b"", _VERSION, number, *status, b"", b""], zmq.NOBLOCK)
 
     def _reported(self, frames: list[bytes]) -> None:
-        event, _ = _REPORT.unpack(frames[0])
+        event, fd = _REPORT.unpack(frames[0])
+        now = trio.current_time()
         if event == _ACCEPTED:
-            self.gate.accepted(trio.current_time())
-        elif event in _SETTLED:
-            self.gate.settled(_SETTLED[event])
+            self.gate.accepted(fd, now)
+        elif event == _WELCOMED:
+            self.gate.welcomed(now)
+        elif event == _GONE:
+            self.gate.gone(fd, now)
+        else:
+            self.gate.failed(_FAILED[event])
         self._judge()
 
     def _judge(self) -> None:
