@@ -11,6 +11,8 @@ Invariants
   patience, so that callers whose host has vanished do not stay for ever.
 * Who does not finish a handshake is cut off after `HANDSHAKE_S`. A friend whom we had no time to
   answer by then tries again by himself, and what he has for us waits at his end.
+* libzmq does not dial again after an error of protocol, such as a broken byte. So we do, for whom
+  something waits, every `REDIAL_S` without a connection.
 * What a broken TCP connection held is lost. To put that right is for a layer above.
 
 Source: zmq_curve(7), zmq_tcp(7); zmq_setsockopt(3), ZMQ_USE_FD, ZMQ_HANDSHAKE_IVL.
@@ -36,6 +38,7 @@ from runtime.zmq_door import DOMAIN, Door
 from runtime.zmq_transport import ZmqTransport
 
 CONNECT_MS = 3000
+REDIAL_S = 3.0
 _OVERHEAD_BYTES = 1024
 _OPTIONS = {
     zmq.HANDSHAKE_IVL: int(HANDSHAKE_S * 1000),
@@ -57,6 +60,7 @@ class TcpTransport(ZmqTransport):
     """
 
     max_frame_bytes = PIECE_BYTES + _OVERHEAD_BYTES
+    redial_s = REDIAL_S
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ nodes' handlers that take and give a memoryview, 3.5, and bytes, 5.7.
 Source: zmq_getsockopt(3), ZMQ_FD; zmq_setsockopt(3), ZMQ_IMMEDIATE, ZMQ_ROUTER_HANDOVER.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -61,6 +62,7 @@ class ZmqTransport:
 
     same_host = True
     max_frame_bytes = MAX_MESSAGE_BYTES
+    redial_s = math.inf
 
     def __init__(
         self,
@@ -113,8 +115,10 @@ class ZmqTransport:
         return socket
 
     def connect(self, endpoint: str) -> None:
-        if endpoint in self._peers:
-            return
+        if endpoint not in self._peers:
+            self._peers[endpoint] = self._dialled(endpoint)
+
+    def _dialled(self, endpoint: str) -> "zmq.Socket[bytes]":
         socket = self._socket(zmq.DEALER)
         socket.set(zmq.IMMEDIATE, 1)
         socket.set(zmq.ROUTING_ID, self._identity)
@@ -125,7 +129,7 @@ class ZmqTransport:
         except (ValueError, zmq.ZMQError) as cause:
             socket.close()
             raise ValueError(f"cannot connect to {endpoint!r}: {cause}") from cause
-        self._peers[endpoint] = socket
+        return socket
 
     def disconnect(self, endpoint: str) -> None:
         socket = self._peers.pop(endpoint, None)
@@ -157,7 +161,12 @@ class ZmqTransport:
         try:
             while backlog and not socket.closed:
                 if not _int(socket.get(_EVENTS)) & _POLLOUT:
-                    await trio.lowlevel.wait_readable(_int(socket.get(zmq.FD)))
+                    with trio.move_on_after(self.redial_s) as patience:
+                        await trio.lowlevel.wait_readable(_int(socket.get(zmq.FD)))
+                    if patience.cancelled_caught and not socket.closed:
+                        # No connection, so nothing is in there that could be lost.
+                        socket.close()
+                        socket = self._peers[endpoint] = self._dialled(endpoint)
                 elif _offer(socket, backlog[0]):
                     backlog.popleft()
         except trio.ClosedResourceError:

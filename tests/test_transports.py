@@ -14,15 +14,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from runtime.codec import Buffer
 from runtime.keys import Keys, new_secret
-from runtime.listening import reserve, site_of
+from runtime.listening import listen_at, reserve, site_of
 from runtime.memory import MemoryNetwork
-from runtime.tcp_endpoint import TcpEndpoint
+from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint
 from runtime.transport import Message, Transport
 from runtime.zmq_tcp import TcpTransport, public_of
 from runtime.zmq_transport import ZmqTransport
 
 Frames = Sequence[Buffer]
 BOUND_S = 20
+GREETING = b"\xff\0\0\0\0\0\0\0\1\x7f\3\0CURVE".ljust(32, b"\0") + bytes(32)
 
 
 class Wire:
@@ -367,6 +368,26 @@ async def test_a_peer_may_connect_before_the_other_has_bound(kind: str) -> None:
         assert await take(far, 1000) == [(1, frames) for frames in numbered(0, 1000)]
         near.send(far.endpoint, [b"and", b"on"])
         assert await take(far, 1) == [(1, [b"and", b"on"])]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("noise", [b"HTTP/1.1 400 Bad Request\r\n\r\n", GREETING + b"\xff" * 300])
+async def test_a_peer_whose_place_was_held_by_another_is_dialled_again(noise: bytes) -> None:
+    async with open_wire("tcp") as wire:
+        near = wire.open(1)
+        with listen_at(parse_endpoint(wire.endpoint(2)).sites, reserved=True)[0] as impostor:
+            listener = trio.SocketListener(trio.socket.from_stdlib_socket(impostor))
+            near.connect(wire.endpoint(2))
+            near.send(wire.endpoint(2), [b"for", b"the right one"])
+            async with await listener.accept() as caught:
+                await caught.send_all(noise)
+                with suppress(trio.BrokenResourceError):
+                    async for _ in caught:
+                        pass
+        far = wire.open(2)
+        assert await take(far, 1) == [(1, [b"for", b"the right one"])]
+        assert near.send(far.endpoint, [b"next"])
+        assert await take(far, 1) == [(1, [b"next"])]
 
 
 @pytest.mark.real
