@@ -19,7 +19,6 @@ import trio
 
 from actors.actor import Actor
 from actors.system import open_system
-from runtime import procfs
 from runtime.errors import ActorDeadError
 from runtime.keys import Keys, new_keys, read_keys
 from runtime.listening import reserve, site_of
@@ -34,8 +33,10 @@ from tests.real import (
     alive,
     environment,
     family,
+    home_folder,
     marked,
     open_console,
+    process_name,
     until,
 )
 
@@ -211,7 +212,7 @@ async def test_no_secret_shows_anywhere(
     ) as system:
         refs = [await system.spawn(Worker, name=f"w{n}", restart="permanent") for n in range(2)]
         sleeper = await refs[0].ask(Worker.sleeper)
-        await until(lambda: b"sleep" in procfs.environ(sleeper).get(b"_", b"sleep"))
+        await until(lambda: process_name(sleeper) == "sleep")
         kept = read_keys(str(file))
         secrets = [kept.own, kept.member]
         given: dict[int, Keys] = vars(vars(system.host)["_wiring"])["_given"]
@@ -319,17 +320,18 @@ async def test_a_port_that_is_taken_is_named(home: str) -> None:
     ],
     ids=str,
 )
-def test_the_shell_says_what_is_wrong(options: list[str], status: int, why: str, home: str) -> None:
-    ended = subprocess.run(
-        [REGROW, *options],
-        input="",
-        capture_output=True,
-        text=True,
-        env=environment(home),
-        cwd=ROOT,
-        timeout=ANSWER_S,
-        check=False,
-    )
+def test_the_shell_says_what_is_wrong(options: list[str], status: int, why: str) -> None:
+    with home_folder() as home:
+        ended = subprocess.run(
+            [REGROW, *options],
+            input="",
+            capture_output=True,
+            text=True,
+            env=environment(home),
+            cwd=ROOT,
+            timeout=ANSWER_S,
+            check=False,
+        )
     assert ended.returncode == status
     assert why in ended.stderr
     assert "Traceback" not in ended.stderr
