@@ -65,6 +65,7 @@ class Door:
         self._refused = 0  # since the last word in the log
         self._last = ""  # of them, where from
         self._news = trio.Event()
+        self._shut = trio.Event()
         self._sockets: list[zmq.Socket[bytes]] = []
         if allowed is not None:
             self._zap: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
@@ -125,13 +126,20 @@ class Door:
         self._judge()
 
     def _judge(self) -> None:
-        if self.gate.judge(trio.current_time()):
-            (shut if self.gate.is_shut else open_again)(self._listening)
+        if not self.gate.judge(trio.current_time()):
+            return
+        if self.gate.is_shut:
+            shut(self._listening)
+            self._shut.set()
+        else:
+            open_again(self._listening)
 
     async def _open_in_time(self) -> None:
         while True:
-            await trio.sleep(LOOK_S)
-            if self.gate.is_shut:
+            await self._shut.wait()
+            self._shut = trio.Event()
+            while self.gate.is_shut:
+                await trio.sleep(LOOK_S)
                 self._judge()
 
     async def _tell(self) -> None:
