@@ -70,7 +70,7 @@ class Roll:
 
     def seat(self, name: str, spec: Spec, args: bytes, incarnation: int) -> Record:
         """Give the name back to one that lived there under another controller, and ended."""
-        endpoint = "" if spec.local else self._endpoint_of(incarnation)
+        endpoint = "" if spec.local else f"gone:{incarnation}"
         record = Record(Address(self._controller.system, name, incarnation, endpoint), spec, args)
         record.resumed = record.started = True
         for event in (record.settled, record.gone, record.ended):

@@ -17,7 +17,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -50,6 +50,7 @@ from runtime.exchange import Exchange
 from runtime.host import Host
 from runtime.local_cells import LocalCells
 from runtime.process_host import open_process_host
+from runtime.wiring import check_net
 
 S = TypeVar("S", bound="System")
 OpenHost = Callable[[], AbstractAsyncContextManager[Host]]
@@ -89,6 +90,10 @@ def open_system(
     intensity: tuple[int, float] = (5, 10.0),
     state: StatePath | None = None,
     resume: bool = False,
+    transport: str = "ipc",
+    listen: Sequence[str] = (),
+    keys: str | None = None,
+    insecure: bool = False,
 ) -> Opening[System]:
     """``async with open_system() as system:`` runs a system for the length of the block.
 
@@ -107,13 +112,26 @@ def open_system(
             state; refs from before raise `ActorDeadError`, following refs go on. Who does not
             come back is given up, and that is logged.
 
+        transport: ``"ipc"`` for processes of one user on one host; ``"tcp"`` for a network, with
+            keys that are made for this system alone unless ``keys`` names a file.
+        listen: numeric addresses to listen on, ``"192.0.2.7"`` or with a port
+            ``"[2001:db8::7]:5555"``; the port is the controller's, nodes take any. Default:
+            127.0.0.1.
+        keys: a file of mode 0600 that keeps the system's keys, made if there is none.
+        insecure: no keys and no encryption; loopback addresses alone, and then every user of
+            this host can call.
+
     Raises:
-        ValueError: a strategy or an intensity that makes no sense, or nothing to resume from.
+        ValueError: a strategy or an intensity that makes no sense, or nothing to resume from, or
+            an address that is none.
+        OSError: on entry: nobody can listen there, or the file of keys cannot be used
+            (`PermissionError`: it is not ours alone).
         StateError: on entry: the file is torn, foreign, in use, or not to be written; or it
             holds a tree, and this is no resumption, or there is none to resume.
     """
     check({"strategy": strategy, "intensity": intensity})
-    opening = partial(open_process_host, output or _to_stderr)
+    net = check_net(transport, listen, keys, insecure)
+    opening = partial(open_process_host, output or _to_stderr, net)
     claim = claiming(state, resume)
     return Opening(opening, System, signals, strategy, intensity, claim=claim)
 

@@ -123,7 +123,7 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
         await wait_for_credit(outbound, weight)
         peer.batch.body += payload
         outbound.window.spend(weight)
-    due = 0.0 if deadline == math.inf else due_at(exchange, deadline)
+    due = 0.0 if deadline == math.inf else due_at(outbound, deadline)
     call = current.get()
     chain = () if call is None else call.chain
     id = exchange.last_id = exchange.last_id + 1
@@ -179,12 +179,12 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     raise error_of(outbound, answer)  # type: ignore[arg-type]
 
 
-def due_at(exchange: Exchange, deadline: float) -> float:
-    """An instant on trio's clock, as it travels."""
+def due_at(outbound: Outbound, deadline: float) -> float:
+    """An instant on trio's clock, as it travels: seconds left, to who has another clock."""
     if deadline == math.inf:
         return 0.0
-    due = deadline - exchange.clock_offset
-    if not exchange.transport.same_host or due <= 0.0:
+    due = deadline - outbound.source.exchange.clock_offset
+    if not outbound.peer.shares_clock or due <= 0.0:
         due = min(trio.current_time() - deadline, -1e-6)
     return due
 

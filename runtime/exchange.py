@@ -210,6 +210,7 @@ class Exchange(Settling):
             self.strays["from the dead"] += 1
             return None
         peer.address = first.address
+        peer.shares_clock |= first.boot_id == self.boot_id
         self._callers[incarnation] = peer
         return peer
 

@@ -32,6 +32,7 @@ from runtime.evidence import Look
 from runtime.exchange import Exchange
 from runtime.exits import ExitReason, fit
 from runtime.guard import Guard
+from runtime.keys import Keys
 from runtime.local_cells import LocalCells
 from runtime.pair import Peer
 from runtime.status_page import StatusPage
@@ -42,11 +43,16 @@ GRACE_S = 0.5
 
 
 class Boot(msgspec.Struct, frozen=True, array_like=True):
-    """What a node must know before it can say hello."""
+    """What a node must know before it can say hello.
+
+    ``keys``: None where the wire has none. They are secret, and in no text.
+    """
 
     system: str
     controller: Address
     boot_id: str
+    endpoint: str
+    keys: Keys | None = None
 
 
 class Frame(Protocol):

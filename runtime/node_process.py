@@ -32,9 +32,9 @@ from runtime.exits import ExitReason
 from runtime.life import Boot, Node, resolve_behaviour
 from runtime.newborn import CONTROLLER_FD
 from runtime.orders import Order
-from runtime.run_folder import page_path, raise_open_file_limit, socket_path
+from runtime.run_folder import page_path, raise_open_file_limit
 from runtime.status_page import StatusPage
-from runtime.zmq_transport import ZmqTransport
+from runtime.wiring import open_transport
 
 MAX_PEERS = 4096
 START = "runtime.node_process:start"
@@ -63,11 +63,10 @@ async def _live(order: Order, folder: str) -> ExitReason:
     page = StatusPage(page_path(folder, order.incarnation), order.incarnation)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_outlive_nobody)
-        endpoint = f"ipc://{socket_path(folder, order.incarnation)}"
-        transport = ZmqTransport(endpoint, order.incarnation, nursery, MAX_PEERS)
+        transport = open_transport(boot.endpoint, order.incarnation, nursery, MAX_PEERS, boot.keys)
         transport.connect(boot.controller.endpoint)  # while we build the rest
         exchange = Exchange(
-            Address(boot.system, order.name, order.incarnation, endpoint),
+            Address(boot.system, order.name, order.incarnation, boot.endpoint),
             transport,
             boot_id=boot.boot_id,
             clock_offset=clock_offset(),

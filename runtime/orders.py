@@ -51,6 +51,10 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
     cwd: str
     boot: bytes = b""
 
+    def __repr__(self) -> str:
+        """Without ``boot`` and ``environ``: there are secrets in them."""
+        return f"Order({self.entry!r}, {self.name!r}, {self.incarnation})"
+
 
 class Survivor(msgspec.Struct, frozen=True, array_like=True):
     """A node that outlived the zygote that forked it."""

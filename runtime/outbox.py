@@ -46,6 +46,7 @@ class Outbox:
         self.transport = transport
         self.peers: dict[str, Peer] = {}  # by endpoint
         self.here = Peer(transport.endpoint)
+        self.here.shares_clock = True
         self.linked: Callable[[Peer], None] = _ignore
         self.strays: Counter[str] = Counter()
         self.boot_id = boot_id
@@ -60,6 +61,7 @@ class Outbox:
             if endpoint == self.transport.endpoint:
                 return self.here
             peer = self.peers[endpoint] = Peer(endpoint)
+            peer.shares_clock = self.transport.same_host
         return peer
 
     def ready(self, peer: Peer) -> bool:

@@ -45,6 +45,7 @@ class Peer:
         "pending",
         "posted",
         "posted_at",
+        "shares_clock",
         "verdict",
     )
 
@@ -61,6 +62,7 @@ class Peer:
         self.pending = 0
         self.dead: ExitReason | None = None
         self.verdict = ""
+        self.shares_clock = False  # CLOCK_MONOTONIC: it is known to be on this host
 
 
 class Outbound:

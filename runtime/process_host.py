@@ -38,6 +38,7 @@ from runtime.run_folder import (
     raise_open_file_limit,
     socket_path,
 )
+from runtime.wiring import IPC, Net, Wiring, wiring
 from runtime.zmq_transport import ZmqTransport
 
 REHEARSAL = "runtime.rehearsal:prepare"
@@ -98,22 +99,28 @@ class ProcessHost:
     """Made by `open_process_host`."""
 
     def __init__(
-        self, folder: str, transport: ZmqTransport, output: Callable[[str, str], None]
+        self,
+        folder: str,
+        wiring: Wiring,
+        transport: ZmqTransport,
+        output: Callable[[str, str], None],
     ) -> None:
         self.keeper: Keeper
         self.look = looking_into(folder)
         self._folder = folder
+        self._wiring = wiring
         self._transport = transport
         self._outputs = Outputs(output)
         self.killings = OomWatch()
-        self._boot = b""  # the same for every node
+        self._boot: Boot
 
     def exchange(self, system: str = "") -> Exchange:
         system = system or secrets.token_hex(8)
         address = Address(system, CONTROLLER, CONTROLLER_INCARNATION, self._transport.endpoint)
-        boot = Boot(system, address, boot_id())
-        self._boot = msgspec.msgpack.encode(boot)
-        return Exchange(address, self._transport, boot_id=boot.boot_id, clock_offset=clock_offset())
+        self._boot = Boot(system, address, boot_id(), "")  # what is the same for every node
+        return Exchange(
+            address, self._transport, boot_id=self._boot.boot_id, clock_offset=clock_offset()
+        )
 
     @asynccontextmanager
     async def open(self, on_exit: Callable[[Exited], None]) -> AsyncIterator[None]:
@@ -130,9 +137,12 @@ class ProcessHost:
         await self._outputs.run()
 
     def endpoint(self, incarnation: int) -> str:
-        return f"ipc://{socket_path(self._folder, incarnation)}"
+        return self._wiring.endpoint(incarnation)
 
     async def start(self, address: Address, spec: Spec) -> ProcessBody:
+        boot = msgspec.structs.replace(
+            self._boot, endpoint=address.endpoint, keys=self._wiring.keys(address.incarnation)
+        )
         order = Order(
             START,
             spec.entry,
@@ -140,28 +150,34 @@ class ProcessHost:
             address.incarnation,
             spec.environ or {},
             spec.cwd,
-            self._boot,
+            msgspec.msgpack.encode(boot),
         )
         node = await self.keeper.fork(order)
         return ProcessBody(node, address.name, self._folder, self._outputs, self.killings)
 
     def forget(self, incarnation: int) -> None:
+        self._wiring.forget(incarnation)
         for path in (output_path, page_path, socket_path):
             with suppress(FileNotFoundError):
                 os.unlink(path(self._folder, incarnation))
 
 
 @asynccontextmanager
-async def open_process_host(output: Callable[[str, str], None]) -> AsyncIterator[ProcessHost]:
+async def open_process_host(
+    output: Callable[[str, str], None], net: Net = IPC
+) -> AsyncIterator[ProcessHost]:
     """A run folder and the controller's sockets. ``output`` gets (name, line) of what is printed.
 
     Raises:
-        PermissionError, ValueError: there can be no such folder, see `open_run_folder`.
+        PermissionError, ValueError: there can be no such folder, see `open_run_folder`; or the
+            file of keys is not to be used, see `runtime.keys`.
+        OSError: nobody can listen where ``net`` says.
     """
     raise_open_file_limit()
     with open_run_folder() as folder:
-        async with _open_wire(folder) as transport:
-            host = ProcessHost(folder, transport, output)
+        wires = wiring(net, folder)
+        async with _open_wire(wires) as transport:
+            host = ProcessHost(folder, wires, transport, output)
             try:
                 yield host
             finally:
@@ -169,13 +185,13 @@ async def open_process_host(output: Callable[[str, str], None]) -> AsyncIterator
 
 
 @asynccontextmanager
-async def _open_wire(folder: str) -> AsyncIterator[ZmqTransport]:
+async def _open_wire(wires: Wiring) -> AsyncIterator[ZmqTransport]:
     """The controller's sockets; nobody reads them any more when they are closed."""
     async with trio.open_nursery() as nursery:
-        endpoint = f"ipc://{socket_path(folder, CONTROLLER_INCARNATION)}"
-        transport = ZmqTransport(endpoint, CONTROLLER_INCARNATION, nursery)
+        transport = wires.open(nursery)
         try:
             yield transport
         finally:
             transport.close()
+            wires.close()
             nursery.cancel_scope.cancel()

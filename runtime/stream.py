@@ -107,7 +107,7 @@ class Stream(Seat, Generic[T]):
             self._signature.name,
             len(body),
             id,
-            calls.due_at(exchange, self._deadline),
+            calls.due_at(outbound, self._deadline),
             () if call is None else call.chain,
             tuple(positions),
         )

@@ -78,7 +78,7 @@ async def trace(
         signature.name,
         len(body),
         id,
-        0.0 if deadline == math.inf else calls.due_at(exchange, deadline),
+        0.0 if deadline == math.inf else calls.due_at(outbound, deadline),
         () if call is None else call.chain,
     )
     slot = Slot(outbound, signature.name)
@@ -105,7 +105,7 @@ async def trace(
             outbound.window.reply_bytes -= slot.weight
             outbound.wake()
     ended = exchange.monotonic
-    if told and not exchange.transport.same_host:
+    if told and not peer.shares_clock:
         shift = passed[-1][1] - told[0][1]
         told = [(name, at + shift) for name, at in told]
     result, error = None, None

@@ -30,7 +30,7 @@ class Transport(Protocol):
     endpoint: str
     """Where others reach this process."""
     same_host: bool
-    """Whether every peer shares this process's CLOCK_MONOTONIC."""
+    """Whether every peer shares this process's CLOCK_MONOTONIC, heard of or not."""
 
     def connect(self, endpoint: str) -> None:
         """Open the outgoing connection to a peer; nothing is known of its success.

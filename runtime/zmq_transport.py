@@ -16,6 +16,8 @@ Invariants
   waits for another life of an endpoint. What ZMQ refuses with EAGAIN is kept here, in
   order, by one task a peer that ends when the backlog is gone or the peer is.
 * The identity on the wire is the sender's incarnation: no two processes share one.
+* `ZmqTransport` is the wire of one host, over ipc; `runtime.zmq_tcp` makes a network's of it by
+  how it binds, how it dials, and what it does to frames.
 * What is sent is copied once into libzmq, but a whole frame that came from it goes on as it is.
   What is received is never copied here: a large frame is a read-only view of libzmq's memory.
 
@@ -28,6 +30,7 @@ nodes' handlers that take and give a memoryview, 3.5, and bytes, 5.7.
 Source: zmq_getsockopt(3), ZMQ_FD; zmq_setsockopt(3), ZMQ_IMMEDIATE, ZMQ_ROUTER_HANDOVER.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -58,6 +61,8 @@ class ZmqTransport:
     """
 
     same_host = True
+    max_frame_bytes = MAX_MESSAGE_BYTES
+    redial_s = math.inf
 
     def __init__(
         self,
@@ -66,9 +71,7 @@ class ZmqTransport:
         nursery: trio.Nursery,
         max_sockets: int | None = None,
     ) -> None:
-        path = endpoint.removeprefix("ipc://")
-        if path != endpoint and len(path.encode()) > MAX_PATH_BYTES:
-            raise ValueError(f"{path} is longer than the {MAX_PATH_BYTES} bytes of a socket's path")
+        self._check(endpoint)
         self.endpoint = endpoint
         self._nursery = nursery
         self._identity = b"R" + incarnation.to_bytes(8, "big")
@@ -82,36 +85,51 @@ class ZmqTransport:
         self._router = self._socket(zmq.ROUTER)
         self._router.set(zmq.ROUTER_HANDOVER, 1)
         try:
-            self._router.bind(endpoint)
-        except zmq.ZMQError:
+            self._bind(self._router)
+        except BaseException:
             self.close()
             raise
         self._fd = _int(self._router.get(zmq.FD))
         self._get: Callable[[int], int] = self._router.get  # type: ignore[assignment]
         self._recv = self._router.recv
 
+    def _check(self, endpoint: str) -> None:
+        """Raise `ValueError` if nobody can ever listen there."""
+        path = endpoint.removeprefix("ipc://")
+        if path != endpoint and len(path.encode()) > MAX_PATH_BYTES:
+            raise ValueError(f"{path} is longer than the {MAX_PATH_BYTES} bytes of a socket's path")
+
+    def _bind(self, router: "zmq.Socket[bytes]") -> None:
+        router.bind(self.endpoint)
+
+    def _dial(self, socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+        """Raises `ValueError` or `zmq.ZMQError` if no connection can ever lead there."""
+        socket.connect(endpoint)
+
     def _socket(self, kind: int) -> "zmq.Socket[bytes]":
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.SNDHWM, 0)
         socket.set(zmq.RCVHWM, 0)
-        socket.set(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        socket.set(zmq.MAXMSGSIZE, self.max_frame_bytes)
         return socket
 
     def connect(self, endpoint: str) -> None:
-        if endpoint in self._peers:
-            return
+        if endpoint not in self._peers:
+            self._peers[endpoint] = self._dialled(endpoint)
+
+    def _dialled(self, endpoint: str) -> "zmq.Socket[bytes]":
         socket = self._socket(zmq.DEALER)
         socket.set(zmq.IMMEDIATE, 1)
         socket.set(zmq.ROUTING_ID, self._identity)
         socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.set(zmq.RECONNECT_IVL_MAX, 100)
         try:
-            socket.connect(endpoint)
-        except zmq.ZMQError as cause:
+            self._dial(socket, endpoint)
+        except (ValueError, zmq.ZMQError) as cause:
             socket.close()
             raise ValueError(f"cannot connect to {endpoint!r}: {cause}") from cause
-        self._peers[endpoint] = socket
+        return socket
 
     def disconnect(self, endpoint: str) -> None:
         socket = self._peers.pop(endpoint, None)
@@ -143,7 +161,12 @@ class ZmqTransport:
         try:
             while backlog and not socket.closed:
                 if not _int(socket.get(_EVENTS)) & _POLLOUT:
-                    await trio.lowlevel.wait_readable(_int(socket.get(zmq.FD)))
+                    with trio.move_on_after(self.redial_s) as patience:
+                        await trio.lowlevel.wait_readable(_int(socket.get(zmq.FD)))
+                    if patience.cancelled_caught and not socket.closed:
+                        # No connection, so nothing is in there that could be lost.
+                        socket.close()
+                        socket = self._peers[endpoint] = self._dialled(endpoint)
                 elif _offer(socket, backlog[0]):
                     backlog.popleft()
         except trio.ClosedResourceError:

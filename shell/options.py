@@ -9,6 +9,7 @@ from typing import get_args
 import msgspec
 
 from runtime.behaviour import Restart, Strategy
+from runtime.wiring import Kind, check_net
 from shell.dialects import DIALECTS
 from shell.grammar import check_entry
 
@@ -36,6 +37,11 @@ class Options(msgspec.Struct, frozen=True):
     state: str | None = None
     """The file in which the tree is kept, if it is."""
     resume: bool = False
+    transport: str = "ipc"
+    listen: tuple[str, ...] = ()
+    keys: str | None = None
+    """The file that holds them, if one does."""
+    insecure: bool = False
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
@@ -57,6 +63,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         implied = DIALECTS[given.dialect].topology or "tree"
     if given.resume and given.state is None:
         parser.error("--resume takes a state to resume from: --state PATH")
+    try:
+        check_net(given.transport, given.listen, given.keys, given.insecure)
+    except ValueError as error:
+        parser.error(str(error))
     return Options(
         dialect=given.dialect,
         topology=given.topology or implied,
@@ -73,6 +83,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         shell=not given.no_shell,
         state=given.state,
         resume=given.resume,
+        transport=given.transport,
+        listen=tuple(given.listen),
+        keys=given.keys,
+        insecure=given.insecure,
     )
 
 
@@ -169,6 +183,31 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="keep the tree in this file, so that it can come back after this process",
     )
     add("--resume", action="store_true", help="bring back the tree that --state PATH holds")
+    add(
+        "--transport",
+        choices=get_args(Kind),
+        default="ipc",
+        help="how processes reach each other: within this host (default) or over a network",
+    )
+    add(
+        "--listen",
+        action="append",
+        default=[],
+        metavar="ADDRESS[:PORT]",
+        help="a numeric address to listen on, again for more, IPv6 as [::1]:5555; the port is the"
+        " controller's, nodes take any (default: 127.0.0.1)",
+    )
+    add(
+        "--keys",
+        metavar="FILE",
+        help="keep the system's keys in this file, mode 0600, made if there is none"
+        " (default: keys of this one run, in no file)",
+    )
+    add(
+        "--insecure",
+        action="store_true",
+        help="no keys and no encryption: on loopback addresses alone, for everybody on this host",
+    )
 
 
 def _entry(text: str) -> str:

@@ -50,6 +50,10 @@ async def open_forest(options: Options) -> AsyncIterator[Forest]:
         output=output,
         state=options.state,
         resume=options.resume,
+        transport=options.transport,
+        listen=options.listen,
+        keys=options.keys,
+        insecure=options.insecure,
         **supervision(options),
     ) as system:
         if not options.root:

@@ -40,6 +40,7 @@ from tests import (
     bench_spawn,
     bench_stream,
     bench_virtual,
+    bench_wires,
 )
 from tests.bench_row import Round, Row
 from tests.bench_table import Line, Mark, table
@@ -49,6 +50,7 @@ ROWS: Sequence[type[Row]] = [
     *bench_restart.ROWS,
     *bench_death.ROWS,
     *bench_calls.ROWS,
+    *bench_wires.ROWS,
     *bench_stream.ROWS,
     *bench_shell.ROWS,
     *bench_local.ROWS,

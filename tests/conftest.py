@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from actors import system
+from runtime.wiring import Net, check_net
 from tests import scenario_play
 from tests.matrix_cells import sampled
-from tests.real import assert_nothing_left, home_folder
+from tests.real import OVER, assert_nothing_left, home_folder
 from tests.scenario import Scenario
 from tests.scenario_run import Outcome
 
@@ -30,9 +32,21 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    how = "the transport of real systems that are not said to have another"
+    parser.addoption("--over", choices=["ipc", "tcp"], default="ipc", help=how)
     group = parser.getgroup("kill matrix")
     group.addoption("--matrix-sample", metavar="SEED", help="its core and a tenth of the rest")
     group.addoption("--matrix-results", metavar="FILE", help="append what was seen, as JSON lines")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--over") == "tcp":
+
+        def check(kind: str, *rest: Any) -> Net:
+            return check_net("tcp" if kind == "ipc" else kind, *rest)
+
+        vars(system)["check_net"] = check
+        OVER.extend(["--transport", "tcp"])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -25,6 +25,8 @@ from runtime.pidfd import send_signal
 
 ROOT = str(Path(__file__).parent.parent)
 REGROW = str(Path(sys.executable).parent / "regrow")
+OVER: list[str] = []
+"""Options of every shell; filled by ``pytest --over tcp``."""
 ANSWER_S = 15.0
 """No answer takes longer, on the slowest of machines."""
 GONE_S = 5.0
@@ -349,7 +351,7 @@ async def open_console(
     """
     with home_folder() as home:
         console = _start(
-            argv or (REGROW, *options), terminal, home, environment(home, environ), cwd
+            argv or (REGROW, *_over(options)), terminal, home, environment(home, environ), cwd
         )
         try:
             yield console
@@ -361,6 +363,12 @@ async def open_console(
             raise
         finally:
             console._close()
+
+
+def _over(options: tuple[str, ...]) -> tuple[str, ...]:
+    """Before ``--``: what follows that is the root's."""
+    end = options.index("--") if "--" in options else len(options)
+    return (*options[:end], *OVER, *options[end:])
 
 
 def _start(

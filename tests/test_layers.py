@@ -12,8 +12,14 @@ MAY_IMPORT = {
     "actors": {"actors", "runtime"},
     "shell": {"shell", "actors", "runtime"},
 }
-# The zygote imports it only so that the nodes it forks have it loaded; it opens no context.
-ZMQ_MODULES = {"runtime/zmq_transport.py", "runtime/zygote.py"}
+# The zygote imports it only so that the nodes it forks have it loaded; it opens no context. The
+# wire itself is three: what all have, what a network adds, and who is let in from it.
+ZMQ_MODULES = {
+    "runtime/zmq_door.py",
+    "runtime/zmq_tcp.py",
+    "runtime/zmq_transport.py",
+    "runtime/zygote.py",
+}
 # No thread of ours, no second process machinery, nothing unpickled from a socket.
 NEVER = {"_pickle", "_thread", "concurrent", "multiprocessing", "pickle", "threading"}
 ENTRY_ABOVE = re.compile(r"(actors|shell)[.:]\w")

@@ -6,26 +6,35 @@ import random
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from runtime.codec import Buffer
+from runtime.keys import Keys, new_secret
+from runtime.listening import listen_at, reserve, site_of
 from runtime.memory import MemoryNetwork
+from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint
 from runtime.transport import Message, Transport
+from runtime.zmq_tcp import TcpTransport, public_of
 from runtime.zmq_transport import ZmqTransport
 
 Frames = Sequence[Buffer]
 BOUND_S = 20
+GREETING = b"\xff\0\0\0\0\0\0\0\1\x7f\3\0CURVE".ljust(32, b"\0") + bytes(32)
 
 
 class Wire:
     """Transports that reach each other; all are closed at the end."""
 
-    def __init__(self, kind: str, folder: str, nursery: trio.Nursery) -> None:
+    def __init__(self, kind: str, folder: str, nursery: trio.Nursery, held: ExitStack) -> None:
         self.kind = kind
+        self._held = held
+        self._endpoints: dict[int, str] = {}
+        self._keys: dict[int, Keys] = {}
+        self._member = new_secret()
         self.opened: list[Transport] = []
         self._folder = folder
         self._nursery = nursery
@@ -34,14 +43,34 @@ class Wire:
     def endpoint(self, incarnation: int) -> str:
         if self.kind == "memory":
             return f"memory:{incarnation}"
-        return f"ipc://{self._folder}/{incarnation}"
+        if self.kind == "ipc":
+            return f"ipc://{self._folder}/{incarnation}"
+        if incarnation not in self._endpoints:
+            host = "::1" if self.kind == "tcp6" else "127.0.0.1"
+            reserved = self._held.enter_context(reserve(host))
+            keys = self.keys(incarnation)
+            own = public_of(keys.own) if keys is not None else b""
+            self._endpoints[incarnation] = str(TcpEndpoint((site_of(reserved),), own, incarnation))
+        return self._endpoints[incarnation]
+
+    def keys(self, incarnation: int) -> Keys | None:
+        if self.kind == "tcp bare":
+            return None
+        return self._keys.setdefault(incarnation, Keys(new_secret(), self._member))
 
     def open(self, incarnation: int) -> Transport:
         transport: Transport
         if self.kind == "memory":
             transport = self._network.join(incarnation)
-        else:
+        elif self.kind == "ipc":
             transport = ZmqTransport(self.endpoint(incarnation), incarnation, self._nursery)
+        else:
+            transport = TcpTransport(
+                self.endpoint(incarnation),
+                incarnation,
+                self._nursery,
+                keys=self.keys(incarnation),
+            )
         self.opened.append(transport)
         return transport
 
@@ -54,9 +83,9 @@ class Wire:
 
 @asynccontextmanager
 async def open_wire(kind: str) -> AsyncIterator[Wire]:
-    with tempfile.TemporaryDirectory(prefix="rg-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="rg-", dir="/tmp") as folder, ExitStack() as held:
         async with trio.open_nursery() as nursery:
-            wire = Wire(kind, folder, nursery)
+            wire = Wire(kind, folder, nursery, held)
             try:
                 with trio.fail_after(BOUND_S):
                     yield wire
@@ -72,9 +101,10 @@ def clock(kind: str) -> MockClock | None:
     return MockClock(autojump_threshold=0) if kind == "memory" else None
 
 
-every_kind = pytest.mark.parametrize(
-    "kind", ["memory", pytest.param("ipc", marks=pytest.mark.real)]
-)
+REAL_KINDS = [
+    pytest.param(kind, marks=pytest.mark.real) for kind in ("ipc", "tcp", "tcp6", "tcp bare")
+]
+every_kind = pytest.mark.parametrize("kind", ["memory", *REAL_KINDS])
 
 
 async def take(transport: Transport, count: int) -> list[tuple[int, list[bytes]]]:
@@ -326,9 +356,9 @@ async def test_an_endpoint_that_leads_nowhere_is_a_value_error(
 # -- what only one of them can do
 
 
-@pytest.mark.real
-async def test_a_peer_may_connect_before_the_other_has_bound() -> None:
-    async with open_wire("ipc") as wire:
+@pytest.mark.parametrize("kind", REAL_KINDS)
+async def test_a_peer_may_connect_before_the_other_has_bound(kind: str) -> None:
+    async with open_wire(kind) as wire:
         near = wire.open(1)
         near.connect(wire.endpoint(2))
         for frames in numbered(0, 1000):
@@ -338,6 +368,26 @@ async def test_a_peer_may_connect_before_the_other_has_bound() -> None:
         assert await take(far, 1000) == [(1, frames) for frames in numbered(0, 1000)]
         near.send(far.endpoint, [b"and", b"on"])
         assert await take(far, 1) == [(1, [b"and", b"on"])]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("noise", [b"HTTP/1.1 400 Bad Request\r\n\r\n", GREETING + b"\xff" * 300])
+async def test_a_peer_whose_place_was_held_by_another_is_dialled_again(noise: bytes) -> None:
+    async with open_wire("tcp") as wire:
+        near = wire.open(1)
+        with listen_at(parse_endpoint(wire.endpoint(2)).sites, reserved=True)[0] as impostor:
+            listener = trio.SocketListener(trio.socket.from_stdlib_socket(impostor))
+            near.connect(wire.endpoint(2))
+            near.send(wire.endpoint(2), [b"for", b"the right one"])
+            async with await listener.accept() as caught:
+                await caught.send_all(noise)
+                with suppress(trio.BrokenResourceError):
+                    async for _ in caught:
+                        pass
+        far = wire.open(2)
+        assert await take(far, 1) == [(1, [b"for", b"the right one"])]
+        assert near.send(far.endpoint, [b"next"])
+        assert await take(far, 1) == [(1, [b"next"])]
 
 
 @pytest.mark.real

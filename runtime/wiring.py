@@ -1,0 +1,190 @@
+"""Which wire a system's processes are on, and what each of them needs to be on it.
+
+A `Wiring` is the controller's: it opens the controller's own transport, and gives out endpoints
+and keys for nodes before they are born. A node opens what it was given with `open_transport`.
+
+Invariants
+----------
+* An endpoint is given out once, and nobody else can listen there until it is forgotten.
+* What cannot be is said before anything is opened: `ValueError` names the thing and the value.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+import trio
+
+from runtime.address import CONTROLLER_INCARNATION
+from runtime.errors import SpawnError
+from runtime.keys import Keys, keep_keys, new_keys
+from runtime.listening import listen_at, reserve, site_of
+from runtime.run_folder import socket_path
+from runtime.tcp_endpoint import SCHEME, Site, TcpEndpoint, parse_site
+from runtime.zmq_tcp import TcpTransport, check_safe, public_of
+from runtime.zmq_transport import ZmqTransport
+
+Kind = Literal["ipc", "tcp"]
+LOOPBACK = Site("127.0.0.1", 0)
+
+
+class Net(msgspec.Struct, frozen=True):
+    """What a user asked for.
+
+    ``listen``: where the controller listens, with its ports; nodes do on the same addresses, on
+    any ports. ``keys``: the file of a long-lived system. ``insecure``: no keys, loopback alone.
+    """
+
+    kind: Kind = "ipc"
+    listen: tuple[Site, ...] = ()
+    keys: str | None = None
+    insecure: bool = False
+
+
+IPC = Net()
+
+
+def check_net(
+    kind: str, listen: Sequence[str] = (), keys: str | None = None, insecure: bool = False
+) -> Net:
+    """What a user has said, if it makes sense.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if kind not in ("ipc", "tcp"):
+        raise ValueError(f"transport must be ipc or tcp, not {kind!r}")
+    if kind == "ipc":
+        for name, value in (("listen", listen), ("keys", keys), ("insecure", insecure)):
+            if value:
+                raise ValueError(f"{name} is for a network: not with transport ipc")
+        return IPC
+    if isinstance(listen, str):
+        raise ValueError(f"listen takes addresses, not one: [{listen!r}]")
+    sites = tuple(parse_site(each) for each in listen) or (LOOPBACK,)
+    if insecure and keys is not None:
+        raise ValueError("insecure means that there are no keys: not with keys")
+    if insecure:
+        check_safe(sites, None)
+    return Net("tcp", sites, keys, insecure)
+
+
+class Wiring(Protocol):
+    """The wire of one system, as its controller has it."""
+
+    def open(self, nursery: trio.Nursery) -> ZmqTransport:
+        """The controller's own transport. `OSError`: it cannot listen."""
+
+    def endpoint(self, incarnation: int) -> str:
+        """Where a node that is about to be born will listen."""
+
+    def keys(self, incarnation: int) -> Keys | None:
+        """What that node needs besides. `SpawnError`: there is nowhere for it to listen."""
+
+    def forget(self, incarnation: int) -> None:
+        """It is gone. Idempotent."""
+
+    def close(self) -> None:
+        """All of them are."""
+
+
+def open_transport(
+    endpoint: str,
+    incarnation: int,
+    nursery: trio.Nursery,
+    max_sockets: int | None = None,
+    keys: Keys | None = None,
+) -> ZmqTransport:
+    """A process listens where it was told to."""
+    if endpoint.startswith(SCHEME):
+        return TcpTransport(endpoint, incarnation, nursery, max_sockets, keys=keys)
+    return ZmqTransport(endpoint, incarnation, nursery, max_sockets)
+
+
+def wiring(net: Net, folder: str) -> Wiring:
+    """The wire for what a user asked for.
+
+    Raises:
+        OSError: the file of keys cannot be used, see `keep_keys`.
+    """
+    if net.kind == "ipc":
+        return IpcWiring(folder)
+    keys = None
+    if not net.insecure:
+        keys = new_keys() if net.keys is None else keep_keys(net.keys)
+    return TcpWiring(net.listen, keys)
+
+
+class IpcWiring:
+    """Sockets in the run folder, which is ours alone: no keys."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def open(self, nursery: trio.Nursery) -> ZmqTransport:
+        return ZmqTransport(self.endpoint(CONTROLLER_INCARNATION), CONTROLLER_INCARNATION, nursery)
+
+    def endpoint(self, incarnation: int) -> str:
+        return f"ipc://{socket_path(self._folder, incarnation)}"
+
+    def keys(self, incarnation: int) -> Keys | None:
+        return None
+
+    def forget(self, incarnation: int) -> None:
+        """Its files are the host's affair."""
+
+    def close(self) -> None:
+        """There is nothing."""
+
+
+class TcpWiring:
+    """Ports of this host, reserved one by one, and a key pair for each node."""
+
+    def __init__(self, listen: Sequence[Site], keys: Keys | None) -> None:
+        self._listen = listen
+        self._keys = keys
+        self._reserved: dict[int, list[socket.socket]] = {}
+        self._given: dict[int, Keys] = {}
+        self._failures: dict[int, str] = {}
+
+    def open(self, nursery: trio.Nursery) -> ZmqTransport:
+        listening = listen_at(self._listen)
+        endpoint = self._text(CONTROLLER_INCARNATION, listening, self._keys)
+        return TcpTransport(
+            endpoint, CONTROLLER_INCARNATION, nursery, keys=self._keys, listening=listening
+        )
+
+    def endpoint(self, incarnation: int) -> str:
+        reserved = self._reserved[incarnation] = []
+        try:
+            reserved.extend(reserve(site.host) for site in self._listen)
+        except OSError as error:
+            self.forget(incarnation)
+            self._failures[incarnation] = f"there is no port for it: {error.strerror}"
+            return f"nowhere:{incarnation}"
+        keys = None
+        if self._keys is not None:
+            keys = self._given[incarnation] = self._keys.for_another()
+        return self._text(incarnation, reserved, keys)
+
+    def _text(self, incarnation: int, bound: Sequence[socket.socket], keys: Keys | None) -> str:
+        public = public_of(keys.own) if keys is not None else b""
+        return str(TcpEndpoint(tuple(site_of(each) for each in bound), public, incarnation))
+
+    def keys(self, incarnation: int) -> Keys | None:
+        if incarnation in self._failures:
+            raise SpawnError(self._failures[incarnation])
+        return self._given.get(incarnation)
+
+    def forget(self, incarnation: int) -> None:
+        self._failures.pop(incarnation, None)
+        self._given.pop(incarnation, None)
+        for each in self._reserved.pop(incarnation, ()):
+            each.close()
+
+    def close(self) -> None:
+        for incarnation in list(self._reserved):
+            self.forget(incarnation)

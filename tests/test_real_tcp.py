@@ -1,0 +1,337 @@
+"""Whole systems over tcp, on loopback. ``pytest --over tcp`` runs all other real tests so."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import random
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from actors.actor import Actor
+from actors.system import open_system
+from runtime.errors import ActorDeadError
+from runtime.keys import Keys, new_keys, read_keys
+from runtime.listening import reserve, site_of
+from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint, to_text
+from runtime.zmq_tcp import TcpTransport, public_of
+from tests.real import (
+    ANSWER_S,
+    END_S,
+    GONE_S,
+    REGROW,
+    ROOT,
+    alive,
+    environment,
+    family,
+    home_folder,
+    marked,
+    open_console,
+    process_name,
+    until,
+)
+
+pytestmark = pytest.mark.real
+
+WIRES: dict[str, dict[str, Any]] = {
+    "keys": {},
+    "no keys": {"insecure": True},
+    "six": {"listen": ("[::1]",)},
+    "two": {"listen": ("127.0.0.1", "[::1]")},
+}
+every_wire = pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
+
+
+class Worker(Actor):
+    """A bit of everything."""
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+    async def add(self, amount: int) -> int:
+        self.value += amount
+        return self.value
+
+    async def echo(self, data: memoryview) -> memoryview:
+        return data
+
+    async def count(self, limit: int) -> AsyncIterator[int]:
+        for number in range(limit):
+            yield number
+
+    async def grow(self, name: str) -> int:
+        child = await self.spawn(Worker, 5, name=name)
+        return await child.ask(Worker.add, 1)
+
+    async def wait(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    async def pid(self) -> int:
+        return os.getpid()
+
+    async def shares_clock(self) -> list[bool]:
+        return [peer.shares_clock for peer in self._cell.exchange.peers.values()]
+
+    async def sleeper(self) -> int:
+        """A process of its own, that has been through an exec."""
+        return subprocess.Popen(["sleep", "600"]).pid  # noqa: ASYNC220
+
+
+@every_wire
+async def test_a_system_works_as_over_ipc(wire: dict[str, Any], home: str) -> None:
+    with trio.fail_after(3 * ANSWER_S):
+        async with open_system(transport="tcp", **wire) as system:
+            first = await system.spawn(Worker, 3, name="first", restart="permanent")
+            second = await system.spawn(Worker)
+            assert await first.ask(Worker.add, 4) == 7
+            for _ in range(2000):
+                await second.tell(Worker.add, 1)
+            assert await second.ask(Worker.add, 0) == 2000
+            async with first.stream(Worker.count, 3000) as numbers:
+                assert [number async for number in numbers] == list(range(3000))
+            data = random.Random(1).randbytes(8 * 1024 * 1024)
+            assert await first.ask(Worker.echo, memoryview(data)) == data
+            assert await first.ask(Worker.grow, "third") == 6
+            third = await system.lookup("third", Worker)
+            with pytest.raises(trio.TooSlowError), trio.fail_after(0.2):
+                await third.ask(Worker.wait, 60)
+            reason = await first.kill()
+            assert reason.kind == "killed"
+            with pytest.raises(ActorDeadError):
+                await first.ask(Worker.add, 1)
+            again = first.following()
+            while True:
+                with suppress(ActorDeadError):
+                    assert await again.ask(Worker.add, 1) == 4
+                    break
+            assert await third.ask(Worker.add, 1) == 7
+            endpoints = [row.endpoint for row in await system.tree()]
+            assert all(endpoint.startswith("tcp://") for endpoint in endpoints)
+            assert len(set(endpoints)) == len(endpoints)
+            assert all(await third.ask(Worker.shares_clock))
+
+
+async def test_what_travels_is_encrypted_and_no_two_nodes_have_a_key_in_common(home: str) -> None:
+    async with open_system(transport="tcp") as system:
+        refs = [await system.spawn(Worker) for _ in range(3)]
+        keys = {parse_endpoint(ref.endpoint).key for ref in refs}
+        keys.add(parse_endpoint(system.exchange.address.endpoint).key)
+        assert len(keys) == 4
+        assert all(len(key) == 32 for key in keys)
+
+
+async def test_the_ports_of_the_dead_are_free_again(home: str) -> None:
+    async with open_system(transport="tcp") as system:
+        ref = await system.spawn(Worker)
+        (site,) = parse_endpoint(ref.endpoint).sites
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind((site.host, site.port))
+        await ref.kill()
+        await ref.wait()
+        with socket.socket() as other:
+            other.bind((site.host, site.port))
+
+
+@pytest.mark.parametrize("wire", [["--listen", "[::1]"], ["--insecure"]], ids=" ".join)
+async def test_nothing_is_left_of_a_killed_controller(wire: list[str]) -> None:
+    async with open_console("--transport", "tcp", *wire) as console:
+        for id, parent in ((1, -1), (2, 1), (3, 2)):
+            await console.create(id, parent)
+        os.kill(await console.create(4), signal.SIGSTOP)
+        everybody = family(console.pid)
+        console.signal(signal.SIGKILL)
+        await console.nothing_left(GONE_S)
+        assert not any(map(alive, [*everybody["nodes"], *everybody["zygotes"]]))
+
+
+async def test_a_killed_node_is_dead_at_once_and_its_children_answer() -> None:
+    async with open_console("--transport", "tcp") as console:
+        pids = [await console.create(id, parent) for id, parent in ((1, -1), (2, 1), (3, 2))]
+        os.kill(pids[1], signal.SIGKILL)
+        await console.becomes(2, "dead")
+        assert await console.ask_all("ping 2", "exec 3 time", "ping 1") == [
+            "Ok: 0",
+            "Ok:3: 0",
+            "Ok: 1",
+        ]
+        os.kill(pids[0], signal.SIGSTOP)
+        await console.becomes(1, "frozen")
+        os.kill(pids[0], signal.SIGCONT)
+        await console.becomes(1, "ok")
+        assert await console.ask("exit") == "Ok"
+        await console.nothing_left(END_S)
+
+
+# Keys.
+
+
+def disguises(secret: bytes) -> list[bytes]:
+    """How it might be written."""
+    return [
+        secret,
+        secret.hex().encode(),
+        to_text(secret).encode(),
+        base64.b64encode(secret).rstrip(b"="),
+        base64.b85encode(secret),
+        repr(secret)[2:-1].encode(),
+    ]
+
+
+def exposed(home: str) -> dict[str, bytes]:
+    """What anybody can see of our processes, or of what they leave in files."""
+    seen: dict[str, bytes] = {}
+    for pid in marked(home):
+        for name in ("environ", "cmdline"):
+            with suppress(OSError):
+                seen[f"{pid} {name}"] = Path(f"/proc/{pid}/{name}").read_bytes()
+    for folder, _, names in os.walk(home):
+        for name in names:
+            path = Path(folder, name)
+            if path.is_file():
+                seen[str(path)] = path.read_bytes()
+    return seen
+
+
+async def test_no_secret_shows_anywhere(
+    tmp_path: Path, home: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "keys"
+    said: list[str] = []
+    caplog.set_level(logging.DEBUG)
+    async with open_system(
+        transport="tcp", keys=str(file), output=lambda name, line: said.append(line)
+    ) as system:
+        refs = [await system.spawn(Worker, name=f"w{n}", restart="permanent") for n in range(2)]
+        sleeper = await refs[0].ask(Worker.sleeper)
+        await until(lambda: process_name(sleeper) == "sleep")
+        kept = read_keys(str(file))
+        secrets = [kept.own, kept.member]
+        given: dict[int, Keys] = vars(vars(system.host)["_wiring"])["_given"]
+        secrets += [keys.own for keys in given.values()]
+        assert len(secrets) == 4
+        with trio.move_on_after(1.0):  # a life that ends badly leaves a certificate
+            await refs[1].kill()
+        certificate = repr(await refs[1].wait())
+        shown = [
+            *said,
+            caplog.text,
+            certificate,
+            repr(vars(system.host)),
+            repr(await system.tree()),
+        ]
+        seen = exposed(home)
+        assert f"{await refs[0].ask(Worker.pid)} environ" in seen
+        assert f"{sleeper} environ" in seen
+        assert any(name.endswith(".page") for name in seen)
+        everything = {**seen, "shown": "".join(shown).encode()}
+        for secret in secrets:
+            for text in disguises(secret):
+                assert [where for where, data in everything.items() if text in data] == []
+
+
+async def test_a_system_with_a_file_has_the_same_key_each_time(tmp_path: Path, home: str) -> None:
+    file = str(tmp_path / "keys")
+    found = []
+    for _ in range(2):
+        async with open_system(transport="tcp", keys=file) as system:
+            found.append(parse_endpoint(system.exchange.address.endpoint).key)
+    assert found == [public_of(read_keys(file).own)] * 2
+
+
+async def test_who_has_no_key_of_the_system_is_refused_counted_and_told_of_once_a_second(
+    home: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = new_keys()
+    async with open_system(transport="tcp") as system, trio.open_nursery() as nursery:
+        with reserve("127.0.0.1") as reserved:
+            own = str(TcpEndpoint((site_of(reserved),), public_of(keys.own), 99))
+            stranger = TcpTransport(own, 99, nursery, 64, keys=keys)
+        endpoint = system.exchange.address.endpoint
+        inbox = system.exchange.transport
+        assert isinstance(inbox, TcpTransport)
+        began_at = trio.current_time()
+        for count in range(1, 21):
+            stranger.connect(endpoint)
+            stranger.send(endpoint, [b"let", b"me", b"in"])
+            await until(lambda: inbox.counts["unknown key"] == count)  # noqa: B023
+            stranger.disconnect(endpoint)
+        lasted_s = trio.current_time() - began_at
+        stranger.close()
+        nursery.cancel_scope.cancel()
+        assert system.exchange.strays == {}
+    lines = [record.getMessage() for record in caplog.records]
+    assert 1 <= len(lines) <= lasted_s + 2
+    assert lines[0] == "refused a connection with an unknown key, the last from 127.0.0.1"
+
+
+# Misuse.
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"transport": "carrier pigeon"}, "transport must be ipc or tcp, not 'carrier pigeon'"),
+        ({"listen": ["127.0.0.1"]}, "listen is for a network: not with transport ipc"),
+        ({"keys": "x"}, "keys is for a network: not with transport ipc"),
+        ({"insecure": True}, "insecure is for a network: not with transport ipc"),
+        ({"transport": "tcp", "listen": "127.0.0.1"}, r"listen takes addresses, not one"),
+        ({"transport": "tcp", "listen": ["0.0.0.0"]}, "'0.0.0.0' is no address of one host"),
+        ({"transport": "tcp", "listen": ["localhost"]}, "not a numeric address.*'localhost'"),
+        (
+            {"transport": "tcp", "listen": ["192.0.2.7:5"], "insecure": True},
+            "192.0.2.7:5 is no loopback address: without keys nothing listens there",
+        ),
+        ({"transport": "tcp", "keys": "x", "insecure": True}, "insecure means .* not with keys"),
+    ],
+    ids=str,
+)
+def test_misuse_is_an_error_before_anything_starts(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        open_system(**options)
+
+
+async def test_a_port_that_is_taken_is_named(home: str) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        site = f"127.0.0.1:{holder.getsockname()[1]}"
+        with pytest.raises(OSError, match=f"^cannot listen on {site}: Address already in use$"):
+            async with open_system(transport="tcp", listen=[site]):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "why"),
+    [
+        (["--transport", "mptcp"], 2, "invalid choice: 'mptcp'"),
+        (["--transport", "tcp", "--listen", "x"], 2, "not a numeric address"),
+        (["--transport", "tcp", "--listen", "192.0.2.1"], 1, "cannot listen on 192.0.2.1:0: "),
+        (["--transport", "tcp", "--keys", "/etc/passwd"], 1, "its mode is 0644, must be 0600"),
+        (["--transport", "tcp", "--insecure", "--listen", "192.0.2.1"], 2, "no loopback address"),
+    ],
+    ids=str,
+)
+def test_the_shell_says_what_is_wrong(options: list[str], status: int, why: str) -> None:
+    with home_folder() as home:
+        ended = subprocess.run(
+            [REGROW, *options],
+            input="",
+            capture_output=True,
+            text=True,
+            env=environment(home),
+            cwd=ROOT,
+            timeout=ANSWER_S,
+            check=False,
+        )
+    assert ended.returncode == status
+    assert why in ended.stderr
+    assert "Traceback" not in ended.stderr
