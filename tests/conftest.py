@@ -9,6 +9,8 @@ import pytest
 from tests.matrix_cells import sampled
 from tests.real import assert_nothing_left, home_folder
 
+pytest_plugins = ["actors.plugin", "pytester"]
+
 
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
