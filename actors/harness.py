@@ -53,6 +53,7 @@ def run(
     except BaseExceptionGroup as group:
         raise _single(group) from None
     if failure:
+        __tracebackhide__ = False  # else pytest says that there is nothing to be seen
         pytest.fail(failure, pytrace=False)
 
 
@@ -82,7 +83,10 @@ def _run_for_real(
 def _single(group: BaseException) -> BaseException:
     """What pytest-trio's nursery has wrapped, if it is one exception."""
     while isinstance(group, BaseExceptionGroup) and len(group.exceptions) == 1:
+        notes = getattr(group, "__notes__", ())
         group = group.exceptions[0]
+        for note in notes:
+            group.add_note(note)
     return group
 
 

@@ -26,8 +26,9 @@ from runtime.memory_host import MemoryHost
 
 _PACKAGES: Final = os.path.dirname(os.path.dirname(os.path.abspath(runtime.__file__ or "")))
 _LIBRARIES: Final = os.path.dirname(os.path.dirname(os.path.abspath(trio.__file__)))
+_OURS: Final = tuple(os.path.join(_PACKAGES, name, "") for name in ("actors", "runtime", "shell"))
 _NOT_USERS: Final = (
-    *(os.path.join(_PACKAGES, name, "") for name in ("actors", "runtime", "shell")),
+    *_OURS,
     *(os.path.join(_LIBRARIES, name, "") for name in ("trio", "pytest_trio", "outcome")),
     os.path.join(sysconfig.get_paths()["stdlib"], ""),
 )
@@ -69,16 +70,22 @@ def _age(task: trio.lowlevel.Task) -> int:
 
 
 def _place(task: trio.lowlevel.Task) -> str:
-    """The innermost line of it that is a user's; "" if none is."""
-    found = ""
+    """The innermost line of it that is a user's; of a test or a fixture else one of ours."""
+    users = ours = ""
     for frame, number in task.iter_await_frames():
         path = frame.f_code.co_filename
-        if number and not path.startswith(_NOT_USERS):
-            found = f"{_brief(path)}:{number} in {_function(frame)}"
-            line = linecache.getline(path, number).strip()
-            if line:
-                found += f": {line}"
-    return found
+        if not path.startswith(_NOT_USERS):
+            users = _line(frame, number)
+        elif path.startswith(_OURS) and task.name.startswith("<"):
+            ours = _line(frame, number)
+    return users or ours
+
+
+def _line(frame: FrameType, number: int | None) -> str:
+    path = frame.f_code.co_filename
+    place = f"{_brief(path)}:{number} in {_function(frame)}"
+    line = linecache.getline(path, number or 0).strip()
+    return f"{place}: {line}" if line else place
 
 
 def _function(frame: FrameType) -> str:
