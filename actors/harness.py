@@ -22,12 +22,15 @@ from actors.leftovers import LeftBehindError, nothing_left
 from actors.system import Opening, System, open_system
 from actors.trial import Bound, run_virtually
 from actors.virtual import open_virtual_system
+from runtime.weather import Weather
 
 if TYPE_CHECKING:
     from actors.plugin import Case
 
 WALL = 5.0
 """A virtual run may take so many times the seconds of a real one."""
+_VIRTUAL = frozenset({"weather", "log", "fault"})
+"""Options of a virtual system; a real one of the same test does without."""
 
 
 def run(
@@ -130,9 +133,11 @@ async def open_case(case: Case, options: Mapping[str, Any]) -> AsyncIterator[Sys
     options = {"output": _print, **options, **case.options}
     opening: Opening[Any]
     if case.kind == "virtual":
+        if isinstance(weather := options.get("weather"), Weather):
+            options["weather"] = _seeded(weather, case.seed)
         opening = open_virtual_system(**{"seed": case.seed, **options})
     else:
-        opening = open_system(**options)
+        opening = open_system(**{k: v for k, v in options.items() if k not in _VIRTUAL})
     async with opening as system:
         system.expect_s = case.duration("expect_s")
         system.nodes.guardians.pace(case.duration("beat_s"))
@@ -140,6 +145,13 @@ async def open_case(case: Case, options: Mapping[str, Any]) -> AsyncIterator[Sys
         if case.bound is not None:
             case.bound.system = system
         yield system
+
+
+def _seeded(weather: Weather, seed: int) -> Weather:
+    """The same, drawn from the seed of the run unless it has one of its own."""
+    if weather.seed or weather.faults:
+        return weather
+    return Weather(*weather.rules, seed=seed)
 
 
 def _print(name: str, line: str) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from runtime.memory import MemoryNetwork
 
 KINDS: Final = ("virtual", "real")
+FAULTS_SHOWN: Final = 50
 _OURS: Final = frozenset({"regrow_seed", "regrow_kind", "regrow_clock"})
 """Each of our fixtures uses one of these."""
 _RUN: Final = re.compile(r"\[run\d+\]$|-run\d+(?=[\]-])|(?<=\[)run\d+-")
@@ -70,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "regrow(on, seed, deadline_s, beat_s, expect_s, leaks, **options): how a test of actors "
         'is run. on: "virtual", "real" or both in a list; leaks=False: no leak check; options are '
-        "those of open_virtual_system and open_system.",
+        "those of open_virtual_system and open_system; weather takes the seed of the run.",
     )
     config.addinivalue_line("markers", "real: a test of actors on processes and sockets")
 
@@ -166,6 +167,10 @@ class Case:
                 f'pytest "{self.id}" --regrow-seed {self.seed}',
             )
         for system in self.systems:
+            network = getattr(system, "network", None)
+            if network is not None and network.faults:
+                told = [f"  {fault!r}" for fault in network.faults[:FAULTS_SHOWN]]
+                yield f"regrow: what the weather did ({len(network.faults)})", "\n".join(told)
             for probe in system.probes:
                 if unread := probe.account(only_unread=True):
                     yield f"regrow: what {probe.ref} has not read", unread

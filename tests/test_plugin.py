@@ -550,6 +550,32 @@ async def test_unread_is_no_failure(system):
     assert re.search(r"what controller/p\.2 has not read -+\n +1\.000 s  told add\(2\)\n", said)
 
 
+def test_weather_is_drawn_from_the_seed_of_the_run_and_told_of_a_failure(
+    pytester: pytest.Pytester,
+) -> None:
+    result = run(
+        pytester,
+        """
+from runtime.weather import Weather
+
+@pytest.mark.regrow(weather=Weather(kinds="beat", drop=0.5), seed=7)
+async def test_it(system, network, regrow_seed):
+    await system.spawn(Counter)
+    await trio.sleep(30)
+    assert network.weather.seed == regrow_seed
+    pytest.fail(f"saw {network.faults}", pytrace=False)
+
+@pytest.mark.regrow(weather=Weather(kinds="beat", drop=0.5, seed=3))
+async def test_its_own_seed(system, network):
+    assert network.weather.seed == 3
+""",
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    assert re.search(r"regrow: what the weather did \(\d+\) -+\n  Drop\(", output(result))
+    assert seen(run(pytester, "", "-k", "test_it", "--regrow-seed", "7"))[0] == seen(result)[0]
+    assert seen(run(pytester, "", "-k", "test_it", "--regrow-seed", "8"))[0] != seen(result)[0]
+
+
 def test_what_nodes_print_is_in_the_report(pytester: pytest.Pytester) -> None:
     result = run(
         pytester,
