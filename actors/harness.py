@@ -124,7 +124,8 @@ class _InOrder(Instrument):
             self._fresh.sort(key=lambda each: str(each.name))
             for each, counter in zip(self._fresh, counters, strict=True):
                 each._counter = counter
-        self._fresh.clear()
+        if self._fresh:
+            trio.lowlevel.remove_instrument(self)
 
 
 @asynccontextmanager

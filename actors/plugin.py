@@ -13,7 +13,8 @@ Fixtures: ``regrow_system``, ``regrow_real_system``, ``regrow_network``, ``regro
 
 Invariants
 ----------
-* A test that uses none of these fixtures, itself or through another, is not touched.
+* A test that uses none of these fixtures, itself or through another, is not touched, unless it is
+  marked ``regrow``: then it runs in virtual time.
 * A session without such tests pays for this module alone: what it takes to run them is imported
   when the first of them runs.
 * Without ``--regrow-seed`` a seed is a function of the test's id.
@@ -182,7 +183,7 @@ CASE = pytest.StashKey[Case]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if not isinstance(item, pytest.Function) or _OURS.isdisjoint(item.fixturenames):
+        if not isinstance(item, pytest.Function) or not _ours(item):
             continue
         params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
         kind = "real" if "regrow_real_system" in item.fixturenames else "virtual"
@@ -193,6 +194,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("real")
         if _runner(config) and inspect.iscoroutinefunction(item.function):
             item.add_marker(pytest.mark.trio(run=_run_of(case)))
+
+
+def _ours(item: pytest.Function) -> bool:
+    """Whether it uses one of our fixtures, or the mark alone."""
+    if not _OURS.isdisjoint(item.fixturenames):
+        return True
+    marked = item.get_closest_marker("regrow") is not None
+    return marked and inspect.iscoroutinefunction(item.function)
 
 
 def _runner(config: pytest.Config) -> bool:
@@ -222,7 +231,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     why = ""
     names = case.item.fixturenames
     if not _runner(item.config):
-        why = "they need pytest-trio: pip install 'regrow[pytest]'"
+        why = "it takes pytest-trio: pip install 'regrow[pytest]'"
     elif hasattr(case.item.obj, "hypothesis"):
         why = "a Hypothesis test runs many times in one: call actors.trial.run_trial in it"
     elif not inspect.iscoroutinefunction(case.item.function):
@@ -232,7 +241,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     elif case.kind == "real" and ("regrow_network" in names or "regrow_clock" in names):
         why = "there is no weather and no virtual time on a real system"
     if why:
-        uses = sorted({"system", "real_system", "network", "chaos"}.intersection(names))
+        uses = ["pytest.mark.regrow"] if _OURS.isdisjoint(names) else []
+        uses += sorted({"system", "real_system", "network", "chaos"}.intersection(names))
         uses += sorted(name for name in names if name.startswith("regrow_"))
         pytest.fail(f"{case.id} uses {', '.join(uses)}: {why}", pytrace=False)
 

@@ -31,7 +31,7 @@ import trio
 
 from actors import requests
 from actors.actor import Actor
-from actors.arrivals import Call, Message, is_handler, matcher
+from actors.arrivals import Arrival, Call, Message, is_handler, matcher
 from actors.child_spec import ChildOptions
 from actors.down import Down, Monitor, Recovered, Suspected
 from actors.recording import Entry, Recording
@@ -49,7 +49,7 @@ R = TypeVar("R")
 Handler = Callable[..., Coroutine[Any, Any, Any]] | Callable[..., AsyncIterator[Any]]
 EXPECT_S = 3.0
 
-__all__ = ["Call", "Probe", "open_probe"]
+__all__ = ["Arrival", "Call", "Probe", "open_probe"]
 
 
 class Probe(Generic[A_co]):
@@ -164,6 +164,11 @@ class Probe(Generic[A_co]):
         if isinstance(arrival.message, Call) and arrival.message.asked:
             self._last = self._recording.waiting.get(arrival.message.number)
         return arrival.message
+
+    @property
+    def arrivals(self) -> list[Arrival]:
+        """All that came, oldest first, with its instants on the clock of the test."""
+        return list(self._recording.arrivals)
 
     def account(self, *, only_unread: bool = False) -> str:
         """All that came, oldest first, a line each: seconds, what became of it, the message."""

@@ -93,13 +93,18 @@ async def test_a_counter_adds(system):
     await trio.sleep(3600 / 10)
     assert await counter.ask(Counter.add, 4) == 7
 
-@pytest.mark.regrow(on=["virtual"])
-async def test_marked(system): ...
+@pytest.mark.regrow
+async def test_marked():
+    await trio.sleep(3600 / 10)
+    assert trio.current_time() == 360.0
+
+@pytest.mark.regrow
+def test_no_coroutine(): ...
 """,
         "--strict-markers",
         "-W", "error",
     )  # fmt: skip
-    assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert "3 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 def test_a_session_without_its_fixtures_is_left_alone(tmp_path: Path) -> None:
@@ -133,11 +138,13 @@ def test_a_fixture_of_ones_own(system):
 
 
 def test_without_pytest_trio_its_fixtures_say_what_is_missing(pytester: pytest.Pytester) -> None:
-    result = run(pytester, "async def test_it(chaos): ...\ndef test_other(): ...", "-p", "no:trio")
-    result.assert_outcomes(errors=1, passed=1)
+    result = run(pytester, "async def test_it(chaos): ...\ndef test_other(): ...\n"
+                 "@pytest.mark.regrow\nasync def test_marked(): ...", "-p", "no:trio")  # fmt: skip
+    result.assert_outcomes(errors=2, passed=1)
+    assert "test_it.py::test_marked uses pytest.mark.regrow: it takes" in output(result)
     assert (
         "test_it.py::test_it uses chaos, regrow_chaos, regrow_kind, regrow_options, regrow_seed: "
-        "they need pytest-trio: pip install 'regrow[pytest]'"
+        "it takes pytest-trio: pip install 'regrow[pytest]'"
     ) in output(result)
 
 
