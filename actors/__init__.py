@@ -27,6 +27,8 @@ those below it, `ExitReason`. Four examples are in the README.
 """
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import runtime
 
@@ -37,26 +39,27 @@ if os.path.dirname(os.path.dirname(os.path.abspath(runtime.__file__ or ""))) != 
         f"{runtime.__file__} stands in the way of regrow's own package 'runtime': rename it"
     )
 
-from actors.actor import Actor, reentrant
-from actors.child_spec import ChildOptions, ChildSpec, child
-from actors.down import Down, Monitor, Recovered, Suspected
-from actors.ref import ActorRef
-from actors.supervisor import Supervisor
-from actors.system import System, open_system
-from runtime.accounts import Audit, DeadLetter
-from runtime.errors import (
-    ActorDeadError,
-    ActorError,
-    DeliveryError,
-    MailboxFullError,
-    RemoteError,
-    SpawnError,
-    StateError,
-    UnreachableError,
-    WireError,
-)
-from runtime.exits import ExitReason
-from runtime.tracing import Trace
+if TYPE_CHECKING:
+    from actors.actor import Actor, reentrant
+    from actors.child_spec import ChildOptions, ChildSpec, child
+    from actors.down import Down, Monitor, Recovered, Suspected
+    from actors.ref import ActorRef
+    from actors.supervisor import Supervisor
+    from actors.system import System, open_system
+    from runtime.accounts import Audit, DeadLetter
+    from runtime.errors import (
+        ActorDeadError,
+        ActorError,
+        DeliveryError,
+        MailboxFullError,
+        RemoteError,
+        SpawnError,
+        StateError,
+        UnreachableError,
+        WireError,
+    )
+    from runtime.exits import ExitReason
+    from runtime.tracing import Trace
 
 __all__ = [
     "Actor",
@@ -86,3 +89,41 @@ __all__ = [
     "open_system",
     "reentrant",
 ]
+
+# Loaded at their first use: pytest imports `actors.plugin` in every session on the machine, and
+# 0.4 s of trio, zmq and msgspec are for those alone that use it.
+_HOMES = {
+    "actors.actor": ("Actor", "reentrant"),
+    "actors.child_spec": ("ChildOptions", "ChildSpec", "child"),
+    "actors.down": ("Down", "Monitor", "Recovered", "Suspected"),
+    "actors.ref": ("ActorRef",),
+    "actors.supervisor": ("Supervisor",),
+    "actors.system": ("System", "open_system"),
+    "runtime.accounts": ("Audit", "DeadLetter"),
+    "runtime.errors": (
+        "ActorDeadError",
+        "ActorError",
+        "DeliveryError",
+        "MailboxFullError",
+        "RemoteError",
+        "SpawnError",
+        "StateError",
+        "UnreachableError",
+        "WireError",
+    ),
+    "runtime.exits": ("ExitReason",),
+    "runtime.tracing": ("Trace",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+if not TYPE_CHECKING:  # else every misspelled name would be an Any
+
+    def __getattr__(name: str) -> Any:
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module 'actors' has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(home), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

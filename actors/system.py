@@ -27,16 +27,18 @@ from contextlib import (
 )
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import trio
 
+from actors.actor import Actor
 from actors.archiving import Archiving
 from actors.audits import Audits
 from actors.child_spec import check
 from actors.controller import Controller
 from actors.facade import Facade
 from actors.nodes import Nodes
+from actors.probe import EXPECT_S, Probe, open_probe
 from actors.record import Happened
 from actors.regrowth import Regrowth
 from actors.resuming import Resuming
@@ -53,6 +55,7 @@ from runtime.process_host import open_process_host
 from runtime.wiring import check_net
 
 S = TypeVar("S", bound="System")
+A = TypeVar("A", bound=Actor)
 OpenHost = Callable[[], AbstractAsyncContextManager[Host]]
 ClaimState = Callable[[], AbstractContextManager[Claim | None]]
 END_S = 4.0
@@ -66,6 +69,10 @@ class System(Facade):
         super().__init__(cell)
         self.nodes = controller.nodes
         self.host = host
+        self.opened_at = trio.current_time()
+        self.expect_s = EXPECT_S
+        """How long its probes wait, where nothing else is said."""
+        self.probes: list[Probe[Any]] = []
 
     @property
     def exchange(self) -> Exchange:
@@ -80,6 +87,28 @@ class System(Facade):
             yield
         finally:
             self.nodes.listeners.remove(heard)
+
+    @overload
+    async def probe(self, *, name: str | None = None) -> Probe[Any]: ...
+    @overload
+    async def probe(self, actor: type[A], *, name: str | None = None) -> Probe[A]: ...
+    async def probe(
+        self, actor: type[Actor] | None = None, *, name: str | None = None
+    ) -> Probe[Any]:
+        """A local actor that records what comes to it, for tests; see `actors.probe`.
+
+        ``actor``: the class that it stands in for: it takes the messages that one would take, and
+        none else. Without it, every message of any handler.
+
+        Raises:
+            SpawnError: the name is taken.
+            TypeError: it is no class of actors.
+        """
+        probe = await open_probe(
+            self.cell, actor, name=name, since=self.opened_at, expect_s=self.expect_s
+        )
+        self.probes.append(probe)
+        return probe
 
 
 def open_system(

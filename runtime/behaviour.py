@@ -33,6 +33,8 @@ class Behaviour:
     _verbs: ClassVar[frozenset[str]] = frozenset()
     _supervises: ClassVar[tuple[Strategy, tuple[int, float]]] = ("one_for_one", (5, 10.0))
     _cell: Any = None
+    _table: ClassVar[dict[str, Signature] | None] = None
+    """The handlers, where the class brings them itself."""
 
     def __init_subclass__(cls, *, verbs: frozenset[str] | None = None, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -75,7 +77,7 @@ def handlers_of(behaviour: type[Behaviour]) -> dict[str, Signature]:
     Raises:
         TypeError: one of them has a signature that cannot travel.
     """
-    table = _tables.get(behaviour)
+    table = behaviour._table or _tables.get(behaviour)
     if table is None:
         table = {}
         for name in dir(behaviour):

@@ -5,6 +5,8 @@ Compiled once a class, in the parent and in the zygote, like its handlers.
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from runtime.behaviour import Behaviour
 from runtime.signature import Parameters
 
@@ -22,7 +24,7 @@ def construct(actor: Behaviour, args: bytes) -> None:
     parameters.run(actor, *parameters.decode(args, (), ()))
 
 
-_constructors: dict[type[Behaviour], Parameters | None] = {}
+_constructors: WeakKeyDictionary[type[Behaviour], Parameters | None] = WeakKeyDictionary()
 
 
 def constructor_of(behaviour: type[Behaviour]) -> Parameters | None:

@@ -14,6 +14,8 @@ from tests.real import OVER, assert_nothing_left, home_folder
 from tests.scenario import Scenario
 from tests.scenario_run import Outcome
 
+pytest_plugins = ["actors.plugin", "pytester"]
+
 
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:

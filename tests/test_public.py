@@ -5,6 +5,7 @@ import operator
 import os
 import signal
 import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -57,6 +58,21 @@ def test_these_are_the_exports() -> None:
     ]
     for name in actors.__all__:
         assert inspect.getdoc(getattr(actors, name))
+
+
+def test_nothing_heavy_is_imported_before_it_is_used() -> None:
+    program = "import sys, actors; print(*sys.modules); from actors import *; ActorRef, child"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert not {"trio", "zmq", "msgspec", "asyncio"} & set(ran.stdout.split())
+    assert "actors" in ran.stdout.split()
+
+
+def test_a_name_that_is_no_export_is_an_error() -> None:
+    with pytest.raises(AttributeError, match="module 'actors' has no attribute 'Aktor'"):
+        actors.Aktor  # type: ignore[attr-defined]  # noqa: B018
+    assert set(actors.__all__) <= set(dir(actors))
 
 
 ERRORS = {

@@ -1,5 +1,6 @@
 """The README's examples do what it says."""
 
+import os
 import re
 import subprocess
 import sys
@@ -46,7 +47,11 @@ def _run(folder: Path, name: str, *words: str) -> subprocess.CompletedProcess[st
 
 
 def test_these_are_the_programs() -> None:
-    assert list(PROGRAMS) == ["counter", "tally", "words", "crawler", "sweep"]
+    assert list(PROGRAMS) == [
+        "counter",
+        *("test_counter", "test_both", "test_till", "test_storm", "test_alone"),
+        *("tally", "words", "crawler", "sweep"),
+    ]
     for name, program in PROGRAMS.items():
         assert name == "counter" or re.match(r'""".+\."""\n', program)
 
@@ -62,6 +67,20 @@ SWEPT = "".join(f"{n} {round(1 / (n + 1), 6)}\n" for n in range(24))
 def test_a_program_runs(folder: Path, name: str, answer: str) -> None:
     ran = _run(folder, name)
     assert (ran.stderr, ran.stdout, ran.returncode) == ("", answer, 0)
+
+
+def test_the_tests_pass_and_nothing_is_configured(folder: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "actors.plugin", "-W", "error", "--strict-markers"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert re.search(r"\b7 passed", ran.stdout), ran.stdout
 
 
 def test_the_programs_are_typed(folder: Path) -> None:

@@ -101,7 +101,7 @@ async def test_what_a_program_does_with_processes_it_does_without(
     assert trio.current_time() == 0.0
 
 
-async def test_a_class_from_inside_a_function_will_do(autojump_clock: MockClock) -> None:
+async def test_a_class_from_inside_a_function_will_do(system: VirtualSystem) -> None:
     def make(answer: int) -> type[Any]:
         class Local(Actor):
             async def answer(self) -> int:
@@ -109,39 +109,36 @@ async def test_a_class_from_inside_a_function_will_do(autojump_clock: MockClock)
 
         return Local
 
-    async with open_virtual_system() as system:
-        for answer in (1, 2):
-            kind = make(answer)
-            ref = await system.spawn(kind)
-            assert await ref.ask(kind.answer) == answer
+    for answer in (1, 2):
+        kind = make(answer)
+        ref = await system.spawn(kind)
+        assert await ref.ask(kind.answer) == answer
 
 
-async def test_arguments_are_encoded_all_the_same(autojump_clock: MockClock) -> None:
+async def test_arguments_are_encoded_all_the_same(system: VirtualSystem) -> None:
     class Keeper(Actor):
         async def add(self, items: list[int]) -> list[int]:
             items.append(1)
             return items
 
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Keeper)
-        mine: list[int] = []
-        assert await ref.ask(Keeper.add, mine) == [1]
-        assert mine == []
-        with pytest.raises(TypeError):
-            await ref.ask(Keeper.add, object())  # type: ignore[arg-type]
+    ref = await system.spawn(Keeper)
+    mine: list[int] = []
+    assert await ref.ask(Keeper.add, mine) == [1]
+    assert mine == []
+    with pytest.raises(TypeError):
+        await ref.ask(Keeper.add, object())  # type: ignore[arg-type]
 
 
-async def test_local_cells_of_any_process_work(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        here = await system.spawn(Counter, 1, name="here", local=True)
-        node = await system.spawn(Counter, name="node")
-        there = await node.ask(Counter.grow_here, "there")
-        assert await here.ask(Counter.relay, there, 2) == 7
-        assert await there.ask(Counter.relay, here, 2) == 3
-        system.kill(node)
-        assert not (await there.wait()).planned
-        with pytest.raises(LookupError, match="no living node"):
-            system.kill(here)
+async def test_local_cells_of_any_process_work(system: VirtualSystem) -> None:
+    here = await system.spawn(Counter, 1, name="here", local=True)
+    node = await system.spawn(Counter, name="node")
+    there = await node.ask(Counter.grow_here, "there")
+    assert await here.ask(Counter.relay, there, 2) == 7
+    assert await there.ask(Counter.relay, here, 2) == 3
+    system.kill(node)
+    assert not (await there.wait()).planned
+    with pytest.raises(LookupError, match="no living node"):
+        system.kill(here)
 
 
 @pytest.mark.parametrize(
@@ -153,12 +150,11 @@ async def test_local_cells_of_any_process_work(autojump_clock: MockClock) -> Non
     ids=["finish", "crash"],
 )
 async def test_an_actor_ends_as_it_would_in_a_process(
-    end: Callable[[Counter], Any], reason: str, autojump_clock: MockClock
+    end: Callable[[Counter], Any], reason: str, system: VirtualSystem
 ) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Counter)
-        await ref.tell(end)
-        assert essence(await ref.wait()) == reason
+    ref = await system.spawn(Counter)
+    await ref.tell(end)
+    assert essence(await ref.wait()) == reason
 
 
 @pytest.mark.parametrize(
@@ -191,13 +187,12 @@ async def test_an_exit_ends_the_node_alone(
     ],
 )
 async def test_a_signal_does_to_a_node_what_it_does_to_a_process(
-    number: int, reason: str, autojump_clock: MockClock
+    number: int, reason: str, system: VirtualSystem
 ) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Counter)
-        system.signal(ref, signal.SIGCHLD)
-        system.signal(ref, number)
-        assert essence(await ref.wait()) == reason
+    ref = await system.spawn(Counter)
+    system.signal(ref, signal.SIGCHLD)
+    system.signal(ref, number)
+    assert essence(await ref.wait()) == reason
 
 
 async def test_a_crash_leaves_its_traceback_as_output(autojump_clock: MockClock) -> None:
@@ -210,141 +205,133 @@ async def test_a_crash_leaves_its_traceback_as_output(autojump_clock: MockClock)
     assert ("doomed", "LookupError: as told") in said
 
 
-async def test_a_start_that_fails_leaves_nothing(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        with pytest.raises(SpawnError, match="ValueError: start is -1"):
-            await system.spawn(Counter, -1, name="unborn")
-        assert await system.tree() == []
-        assert not system.host.bodies
+async def test_a_start_that_fails_leaves_nothing(system: VirtualSystem) -> None:
+    with pytest.raises(SpawnError, match="ValueError: start is -1"):
+        await system.spawn(Counter, -1, name="unborn")
+    assert await system.tree() == []
+    assert not system.host.bodies
 
 
-async def test_nothing_leaves_a_node_after_its_kill(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        witness = await system.spawn(Counter)
-        victim = await system.spawn(Counter)
-        await victim.tell(Counter.beg, witness)
-        await trio.sleep(1)
+async def test_nothing_leaves_a_node_after_its_kill(system: VirtualSystem) -> None:
+    witness = await system.spawn(Counter)
+    victim = await system.spawn(Counter)
+    await victim.tell(Counter.beg, witness)
+    await trio.sleep(1)
+    system.kill(victim)
+    assert essence(await victim.wait()) == "killed(SIGKILL)"
+    await trio.sleep(1)
+    assert await witness.ask(Counter.add, 0) == 0
+
+
+async def test_who_waits_for_a_killed_node_is_told_at_once(system: VirtualSystem) -> None:
+    victim = await system.spawn(Counter)
+    failed_at: list[float] = []
+
+    async def wait() -> None:
+        with pytest.raises(ActorDeadError, match="killed"):
+            await victim.ask(Counter.add_later, 1, 60.0)
+        failed_at.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.sleep(3)
         system.kill(victim)
-        assert essence(await victim.wait()) == "killed(SIGKILL)"
-        await trio.sleep(1)
-        assert await witness.ask(Counter.add, 0) == 0
+    assert failed_at == [3.0]
 
 
-async def test_who_waits_for_a_killed_node_is_told_at_once(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        victim = await system.spawn(Counter)
-        failed_at: list[float] = []
-
-        async def wait() -> None:
-            with pytest.raises(ActorDeadError, match="killed"):
-                await victim.ask(Counter.add_later, 1, 60.0)
-            failed_at.append(trio.current_time())
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait)
-            await trio.sleep(3)
-            system.kill(victim)
-        assert failed_at == [3.0]
-
-
-async def test_a_dead_middle_node_cuts_nobody_off(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        top = await system.spawn(Counter, name="top")
-        middle = await top.ask(Counter.grow, "middle")
-        leaf = await middle.ask(Counter.grow, "leaf")
-        await trio.sleep(5)
-        system.kill(middle)
-        await middle.wait()
-        assert await shape(system) == [
-            ("top", "controller", "controller", "ok"),
-            ("middle", "top", "top", "dead"),
-            ("leaf", "middle", "top", "ok"),
-        ]
-        assert await top.ask(Counter.relay, leaf, 2) == 2
-        heard: list[Happened] = []
-        with system.listen(heard.append):
-            await trio.sleep(60)
-        assert heard == []
+async def test_a_dead_middle_node_cuts_nobody_off(system: VirtualSystem) -> None:
+    top = await system.spawn(Counter, name="top")
+    middle = await top.ask(Counter.grow, "middle")
+    leaf = await middle.ask(Counter.grow, "leaf")
+    await trio.sleep(5)
+    system.kill(middle)
+    await middle.wait()
+    assert await shape(system) == [
+        ("top", "controller", "controller", "ok"),
+        ("middle", "top", "top", "dead"),
+        ("leaf", "middle", "top", "ok"),
+    ]
+    assert await top.ask(Counter.relay, leaf, 2) == 2
+    heard: list[Happened] = []
+    with system.listen(heard.append):
+        await trio.sleep(60)
+    assert heard == []
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-async def test_a_frozen_node_is_told_from_a_dead_one(depth: int, autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Counter, name="n1")
-        for number in range(2, depth + 1):
-            ref = await ref.ask(Counter.grow, f"n{number}")
-        heard: list[tuple[str, float, float]] = []
-        with system.listen(lambda it: heard.append((it.what, trio.current_time(), it.at))):
-            await trio.sleep(1.1)
-            system.freeze(ref)
-            await trio.sleep(8.9)
-            # The last beat came at 1.0; the verdict 4.5 beats of 0.25 s later.
-            assert heard == [("silent", 2.125, 1.0)]
-            assert (await system.tree())[-1].state == "frozen"
-            with pytest.raises(UnreachableError, match="frozen"):
-                await ref.ask(Counter.add, 1)
-            system.thaw(ref)
-            await trio.sleep(0.01)
-            assert await ref.ask(Counter.add, 1) == 1
-            assert heard[1:] == [("heard", 10.0, 10.0)]
-            await trio.sleep(60)
-            assert len(heard) == 2
+async def test_a_frozen_node_is_told_from_a_dead_one(depth: int, system: VirtualSystem) -> None:
+    ref = await system.spawn(Counter, name="n1")
+    for number in range(2, depth + 1):
+        ref = await ref.ask(Counter.grow, f"n{number}")
+    heard: list[tuple[str, float, float]] = []
+    with system.listen(lambda it: heard.append((it.what, trio.current_time(), it.at))):
+        await trio.sleep(1.1)
+        system.freeze(ref)
+        await trio.sleep(8.9)
+        # The last beat came at 1.0; the verdict 4.5 beats of 0.25 s later.
+        assert heard == [("silent", 2.125, 1.0)]
+        assert (await system.tree())[-1].state == "frozen"
+        with pytest.raises(UnreachableError, match="frozen"):
+            await ref.ask(Counter.add, 1)
+        system.thaw(ref)
+        await trio.sleep(0.01)
+        assert await ref.ask(Counter.add, 1) == 1
+        assert heard[1:] == [("heard", 10.0, 10.0)]
+        await trio.sleep(60)
+        assert len(heard) == 2
 
 
-async def test_what_a_frozen_node_is_sent_waits_for_it(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Counter)
-        answers: list[tuple[float, int]] = []
+async def test_what_a_frozen_node_is_sent_waits_for_it(system: VirtualSystem) -> None:
+    ref = await system.spawn(Counter)
+    answers: list[tuple[float, int]] = []
 
-        async def ask(amount: int) -> None:
-            answers.append((trio.current_time(), await ref.ask(Counter.add_later, amount, 0.1)))
-            answers[-1] = (trio.current_time(), answers[-1][1])
+    async def ask(amount: int) -> None:
+        answers.append((trio.current_time(), await ref.ask(Counter.add_later, amount, 0.1)))
+        answers[-1] = (trio.current_time(), answers[-1][1])
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask, 1)
-            await trio.sleep(0.05)
-            system.freeze(ref)
-            nursery.start_soon(ask, 2)
-            await trio.sleep(0.65)
-            assert answers == []
-            system.thaw(ref)
-        assert [answer for _, answer in answers] == [1, 3]
-        assert [at for at, _ in answers] == pytest.approx([0.7, 0.8])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, 1)
+        await trio.sleep(0.05)
+        system.freeze(ref)
+        nursery.start_soon(ask, 2)
+        await trio.sleep(0.65)
+        assert answers == []
+        system.thaw(ref)
+    assert [answer for _, answer in answers] == [1, 3]
+    assert [at for at, _ in answers] == pytest.approx([0.7, 0.8])
 
 
 async def test_a_frozen_guardian_suspects_nobody_when_it_is_thawed(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        guardian = await system.spawn(Counter, name="guardian")
-        await guardian.ask(Counter.grow, "ward")
-        heard: list[tuple[str, str]] = []
-        with system.listen(lambda it: heard.append((it.what, it.name))):
-            await trio.sleep(1.1)
-            system.freeze(guardian)
-            await trio.sleep(30)
-            system.thaw(guardian)
-            await trio.sleep(30)
-        assert heard == [("silent", "guardian"), ("heard", "guardian")]
+    guardian = await system.spawn(Counter, name="guardian")
+    await guardian.ask(Counter.grow, "ward")
+    heard: list[tuple[str, str]] = []
+    with system.listen(lambda it: heard.append((it.what, it.name))):
+        await trio.sleep(1.1)
+        system.freeze(guardian)
+        await trio.sleep(30)
+        system.thaw(guardian)
+        await trio.sleep(30)
+    assert heard == [("silent", "guardian"), ("heard", "guardian")]
 
 
 async def test_a_frozen_node_is_killed_by_a_stop_and_hears_its_signals_when_thawed(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        one, two = await system.spawn(Counter), await system.spawn(Counter)
-        for ref in (one, two):
-            system.freeze(ref)
-        assert essence(await one.stop()) == "killed(SIGKILL)"
-        system.signal(two, signal.SIGTERM)
-        await trio.sleep(1)
-        assert (await system.tree())[0].state != "dead"
-        system.thaw(two)
-        assert essence(await two.wait()) == "shutdown"
+    one, two = await system.spawn(Counter), await system.spawn(Counter)
+    for ref in (one, two):
+        system.freeze(ref)
+    assert essence(await one.stop()) == "killed(SIGKILL)"
+    system.signal(two, signal.SIGTERM)
+    await trio.sleep(1)
+    assert (await system.tree())[0].state != "dead"
+    system.thaw(two)
+    assert essence(await two.wait()) == "shutdown"
 
 
 async def test_a_stop_answers_with_how_it_ended_though_that_is_known_late(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    system: VirtualSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = MemoryBody.exited
 
@@ -353,11 +340,10 @@ async def test_a_stop_answers_with_how_it_ended_though_that_is_known_late(
         return await said(body)
 
     monkeypatch.setattr(MemoryBody, "exited", say_late)
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Counter)
-        monkeypatch.setattr(system.host, "_on_exit", lambda exited: None)
-        system.freeze(ref)
-        assert str(await ref.stop()) == "killed(SIGKILL)"
+    ref = await system.spawn(Counter)
+    monkeypatch.setattr(system.host, "_on_exit", lambda exited: None)
+    system.freeze(ref)
+    assert str(await ref.stop()) == "killed(SIGKILL)"
 
 
 async def test_a_network_that_loses_messages_is_a_silence(autojump_clock: MockClock) -> None:
@@ -452,12 +438,11 @@ def test_a_seed_replays_a_run() -> None:
     assert run(1) == first
 
 
-async def test_two_hundred_nodes_beat_for_a_minute(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        for _ in range(200):
-            await system.spawn(Counter)
-        heard: list[Happened] = []
-        with system.listen(heard.append):
-            await trio.sleep(60)
-        assert heard == []
-        assert [row.state for row in await system.tree()] == ["ok"] * 200
+async def test_two_hundred_nodes_beat_for_a_minute(system: VirtualSystem) -> None:
+    for _ in range(200):
+        await system.spawn(Counter)
+    heard: list[Happened] = []
+    with system.listen(heard.append):
+        await trio.sleep(60)
+    assert heard == []
+    assert [row.state for row in await system.tree()] == ["ok"] * 200

@@ -1,0 +1,354 @@
+"""The pytest plugin: a user's actors under test, on virtual or on real systems.
+
+    async def test_a_counter_adds(system: VirtualSystem) -> None:
+        counter = await system.spawn(Counter, 3)
+        assert await counter.ask(Counter.add, 4) == 7
+
+Installing the package registers it; pytest-trio runs the tests. There is nothing to configure.
+
+Fixtures: ``regrow_system``, ``regrow_real_system``, ``regrow_network``, ``regrow_chaos``,
+``regrow_clock`` (virtual time, with or without a system), ``regrow_seed``, ``regrow_kind``; and
+``regrow_options``, for a user to override. The short names ``system``, ``real_system``,
+``network`` and ``chaos`` are the same, unless a user's fixture shadows them.
+
+Invariants
+----------
+* A test that uses none of these fixtures, itself or through another, is not touched, unless it is
+  marked ``regrow``: then it runs in virtual time.
+* A session without such tests pays for this module alone: what it takes to run them is imported
+  when the first of them runs.
+* Without ``--regrow-seed`` a seed is a function of the test's id.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import zlib
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from actors.chaos import Chaos
+    from actors.system import System
+    from actors.trial import Bound
+    from actors.virtual import VirtualSystem
+    from runtime.memory import MemoryNetwork
+
+KINDS: Final = ("virtual", "real")
+FAULTS_SHOWN: Final = 50
+_OURS: Final = frozenset({"regrow_seed", "regrow_kind", "regrow_clock"})
+"""Each of our fixtures uses one of these."""
+_RUN: Final = re.compile(r"\[run\d+\]$|-run\d+(?=[\]-])|(?<=\[)run\d+-")
+_DURATIONS: Final = {
+    "deadline_s": (600.0, "virtual seconds that a test may take"),
+    "real_deadline_s": (60.0, "seconds that a test on processes may take; a virtual one: 5 times"),
+    "beat_s": (0.25, "seconds between two heartbeats"),
+    "expect_s": (3.0, "seconds that a probe waits where nothing else is said"),
+}
+
+
+# -- options and marks
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("regrow", "actors under test")
+    for name, (default, what) in _DURATIONS.items():
+        option = f"--regrow-{name.replace('_', '-')}"
+        group.addoption(option, type=_seconds, metavar="S", help=f"{what}; default {default:g}")
+        parser.addini(f"regrow_{name}", f"{what} ({option})", default=None)
+    group.addoption("--regrow-seed", type=int, metavar="N", help="the seed of every virtual run")
+    group.addoption(
+        "--regrow-runs", type=int, default=1, metavar="N", help="run each test from N seeds"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "regrow(on, seed, deadline_s, beat_s, expect_s, leaks, **options): how a test of actors "
+        'is run. on: "virtual", "real" or both in a list; leaks=False: no leak check; options are '
+        "those of open_virtual_system and open_system; weather takes the seed of the run.",
+    )
+    config.addinivalue_line("markers", "real: a test of actors on processes and sockets")
+
+
+def _seconds(text: str | float) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError(f"not a number of seconds: {text!r}")
+    return value
+
+
+def _duration(config: pytest.Config, marked: Mapping[str, Any], name: str) -> float:
+    """What the mark says, else the command line, else the ini file, else the default."""
+    chosen = marked.get(name)
+    if chosen is None:
+        chosen = config.getoption(f"regrow_{name}")
+    if chosen is None:
+        chosen = config.getini(f"regrow_{name}")
+    try:
+        return _seconds(_DURATIONS[name][0] if chosen is None else chosen)
+    except (TypeError, ValueError):
+        raise pytest.UsageError(f"regrow: {name} is a number of seconds, not {chosen!r}") from None
+
+
+def _marked(node: Any) -> dict[str, Any]:
+    """The keywords of all its marks; the nearest one stands."""
+    found: dict[str, Any] = {}
+    for mark in node.iter_markers("regrow"):
+        if mark.args:
+            raise pytest.UsageError(f"pytest.mark.regrow takes keywords alone, not {mark.args!r}")
+        found = {**mark.kwargs, **found}
+    return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if _OURS.isdisjoint(metafunc.fixturenames):
+        return
+    on = _marked(metafunc.definition).get("on", ())
+    kinds = [on] if isinstance(on, str) else list(on)
+    if wrong := [kind for kind in kinds if kind not in KINDS]:
+        raise pytest.UsageError(f"regrow: on is one of {', '.join(KINDS)}, not {wrong[0]!r}")
+    if kinds and "regrow_kind" in metafunc.fixturenames:
+        metafunc.parametrize("regrow_kind", kinds, indirect=True)
+    runs = metafunc.config.getoption("regrow_runs")
+    if runs > 1:
+        ids = [f"run{number}" for number in range(runs)]
+        metafunc.parametrize("regrow_seed", range(runs), indirect=True, ids=ids)
+
+
+# -- which tests
+
+
+@dataclass
+class Case:
+    """One test that uses our fixtures, and what became of it so far."""
+
+    item: pytest.Function
+    kind: str
+    marked: dict[str, Any]
+    offset: int = 0  # of its seed, where it runs from several
+    bound: Bound | None = None
+    systems: list[System] = field(default_factory=list)
+    ended_s: float = 0.0
+
+    def duration(self, name: str) -> float:
+        """One of `_DURATIONS`, for this test."""
+        return _duration(self.item.config, self.marked, name)
+
+    @property
+    def id(self) -> str:
+        """Of the test, from whatever seed it runs."""
+        return _RUN.sub("", self.item.nodeid)
+
+    @property
+    def seed(self) -> int:
+        chosen = self.item.config.getoption("regrow_seed")
+        if chosen is None:
+            chosen = self.marked.get("seed", zlib.crc32(self.id.encode()))
+        return int(chosen) + self.offset
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those that open the system."""
+        own = {"on", "seed", "leaks", *_DURATIONS}
+        return {name: value for name, value in self.marked.items() if name not in own}
+
+    def sections(self) -> Iterator[tuple[str, str]]:
+        """What the report of its failure says beside the failure."""
+        if self.kind == "virtual":
+            yield (
+                "regrow",
+                f"seed {self.seed}, ended at {self.ended_s:g} s of its clock; to replay it:\n"
+                f'pytest "{self.id}" --regrow-seed {self.seed}',
+            )
+        for system in self.systems:
+            network = getattr(system, "network", None)
+            if network is not None and network.faults:
+                told = [f"  {fault!r}" for fault in network.faults[:FAULTS_SHOWN]]
+                yield f"regrow: what the weather did ({len(network.faults)})", "\n".join(told)
+            for probe in system.probes:
+                if unread := probe.account(only_unread=True):
+                    yield f"regrow: what {probe.ref} has not read", unread
+
+
+CASE = pytest.StashKey[Case]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if not isinstance(item, pytest.Function) or not _ours(item):
+            continue
+        params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+        kind = "real" if "regrow_real_system" in item.fixturenames else "virtual"
+        kind = params.get("regrow_kind", kind)
+        case = Case(item, kind, _marked(item), params.get("regrow_seed", 0))
+        item.stash[CASE] = case
+        if kind == "real":
+            item.add_marker("real")
+        if _runner(config) and inspect.iscoroutinefunction(item.function):
+            item.add_marker(pytest.mark.trio(run=_run_of(case)))
+
+
+def _ours(item: pytest.Function) -> bool:
+    """Whether it uses one of our fixtures, or the mark alone."""
+    if not _OURS.isdisjoint(item.fixturenames):
+        return True
+    marked = item.get_closest_marker("regrow") is not None
+    return marked and inspect.iscoroutinefunction(item.function)
+
+
+def _runner(config: pytest.Config) -> bool:
+    """Whether pytest-trio is there to run tests."""
+    names = ("trio", "pytest_trio", "pytest_trio.plugin")
+    return any(config.pluginmanager.hasplugin(name) for name in names)
+
+
+def _run_of(case: Case) -> Callable[..., object]:
+    """In the place of ``trio.run``, for one test."""
+
+    def run(main: Callable[[], Any], *, clock: Any = None, instruments: Any = ()) -> None:
+        __tracebackhide__ = True
+        from actors.harness import run
+
+        own: Any = case.item.funcargs.get("regrow_clock")
+        run(case, main, clock or own, instruments)
+
+    return run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    case = item.stash.get(CASE, None)
+    if case is None:
+        return
+    why = ""
+    names = case.item.fixturenames
+    if not _runner(item.config):
+        why = "it takes pytest-trio: pip install 'regrow[pytest]'"
+    elif hasattr(case.item.obj, "hypothesis"):
+        why = "a Hypothesis test runs many times in one: call actors.trial.run_trial in it"
+    elif not inspect.iscoroutinefunction(case.item.function):
+        why = "the test must be an async def"
+    elif "regrow_real_system" in names and ("regrow_system" in names or case.kind != "real"):
+        why = "a test has one system: regrow_system (on=[...] says which kind) or the real one"
+    elif case.kind == "real" and ("regrow_network" in names or "regrow_clock" in names):
+        why = "there is no weather and no virtual time on a real system"
+    if why:
+        uses = ["pytest.mark.regrow"] if _OURS.isdisjoint(names) else []
+        uses += sorted({"system", "real_system", "network", "chaos"}.intersection(names))
+        uses += sorted(name for name in names if name.startswith("regrow_"))
+        pytest.fail(f"{case.id} uses {', '.join(uses)}: {why}", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    case = item.stash.get(CASE, None)
+    if case is not None and call.when == "call" and report.failed:
+        report.sections.extend(case.sections())
+    return report
+
+
+# -- fixtures
+
+
+def _case(request: pytest.FixtureRequest) -> Case:
+    case: Case = request.node.stash[CASE]
+    return case
+
+
+@pytest.fixture
+def regrow_seed(request: pytest.FixtureRequest) -> int:
+    """The seed of this test's run."""
+    return _case(request).seed
+
+
+@pytest.fixture
+def regrow_kind(request: pytest.FixtureRequest, regrow_seed: int) -> str:
+    """Which kind of system this test runs on: "virtual" or "real"."""
+    return _case(request).kind
+
+
+@pytest.fixture
+def regrow_clock(regrow_seed: int) -> Any:
+    """The virtual clock of this test, a trio.testing.MockClock. A test that uses it, and no system,
+    runs in virtual time all the same."""
+    from trio.testing import MockClock
+
+    return MockClock(autojump_threshold=0.0)
+
+
+@pytest.fixture
+def regrow_options() -> dict[str, Any]:
+    """Keywords that open the system. Override it to have others."""
+    return {}
+
+
+@pytest.fixture
+async def _regrow_running(
+    request: pytest.FixtureRequest, regrow_kind: str, regrow_options: dict[str, Any]
+) -> AsyncIterator[Any]:
+    from actors.harness import open_case
+
+    async with open_case(_case(request), regrow_options) as system:
+        yield system
+
+
+@pytest.fixture
+def regrow_system(_regrow_running: VirtualSystem) -> VirtualSystem:
+    """A system in virtual time, in this process: a minute of heartbeats costs milliseconds. With
+    pytest.mark.regrow(on=["virtual", "real"]) the test runs on a real one, too."""
+    return _regrow_running
+
+
+@pytest.fixture
+def regrow_real_system(_regrow_running: System) -> System:
+    """A system of processes and sockets; the test is marked real, and must leave nothing behind."""
+    return _regrow_running
+
+
+@pytest.fixture
+def regrow_network(regrow_system: VirtualSystem) -> MemoryNetwork:
+    """The network of the virtual system, and its weather."""
+    return regrow_system.network
+
+
+@pytest.fixture
+def regrow_chaos(_regrow_running: System) -> Chaos:
+    """What can befall nodes, by their refs: kill, freeze, thaw, ... On any kind of system."""
+    from actors.chaos import Chaos
+
+    return Chaos(_regrow_running)
+
+
+@pytest.fixture
+def system(regrow_system: VirtualSystem) -> VirtualSystem:
+    """The same as regrow_system."""
+    return regrow_system
+
+
+@pytest.fixture
+def real_system(regrow_real_system: System) -> System:
+    """The same as regrow_real_system."""
+    return regrow_real_system
+
+
+@pytest.fixture
+def network(regrow_network: MemoryNetwork) -> MemoryNetwork:
+    """The same as regrow_network."""
+    return regrow_network
+
+
+@pytest.fixture
+def chaos(regrow_chaos: Chaos) -> Chaos:
+    """The same as regrow_chaos."""
+    return regrow_chaos
