@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by a script in its background,
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which the programs would inherit
     if config.getoption("--over") == "tcp":
 
         def check(kind: str, *rest: Any) -> Net:
