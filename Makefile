@@ -10,7 +10,7 @@ MODE ?= both
 # As many tests at a time as there are cores. PARALLEL= runs them one by one.
 PARALLEL ?= -n auto --dist worksteal
 
-.PHONY: run test check bench matrix scenarios chaos clean
+.PHONY: run test check bench simulate matrix scenarios chaos clean
 
 run: .venv/.installed
 	@exec $(BIN)/regrow $(ARGS)
@@ -38,6 +38,11 @@ scenarios: .venv/.tested
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench $(ARGS)
 
+# How large a tree can be, in virtual time: 10 minutes on two free cores. ARGS="--quick" for one
+# minute, ARGS="--nodes 5000 --fan-out 8 --plot simulate.png" for a tree of one's own.
+simulate: .venv/.plotting
+	$(BIN)/python -m actors.simulate $(or $(ARGS),--plot simulate.png)
+
 # Random operations on random trees, half of the time on virtual ones, half on processes; MODE=virtual
 # or real for one of them. A failed run says how to replay it.
 chaos: .venv/.tested
@@ -57,6 +62,10 @@ clean:
 
 .venv/.tested: .venv/.installed
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]' >&2
+	@touch $@
+
+.venv/.plotting: .venv/.installed
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[plot]' >&2
 	@touch $@
 
 .venv/.checked: .venv/.tested

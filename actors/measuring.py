@@ -163,7 +163,7 @@ class _Tree:
         start_cpu_s = process_time() - began
         start_messages = self.traffic.of(CONTROLLER_INCARNATION) / plan.nodes
         self.progress("started")
-        await trio.sleep(SETTLE_S)
+        await trio.sleep(SETTLE_S + BEAT_S / PHASES / 2)  # from here to there nobody beats
         self.traffic.begin()
         began = process_time()
         await trio.sleep(plan.steady_s)
