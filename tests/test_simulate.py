@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 @pytest.mark.parametrize("fan_out", SHAPES)
 def test_the_model_says_what_a_tree_of_real_parts_says(fan_out: int) -> None:
     plan = Plan(
-        nodes=48, fan_out=fan_out, seed=3, losses=[0.3], losing_s=5.0, steady_s=1.0, samples=9
+        nodes=48, fan_out=fan_out, seed=3, losses=[0.1, 0.3], losing_s=4.0, steady_s=1.0, samples=9
     )
     model = measure_model(plan)
     real = trio.run(measure_real, plan, clock=MockClock(autojump_threshold=0))
@@ -106,13 +106,13 @@ def test_the_model_says_what_a_tree_of_real_parts_says(fan_out: int) -> None:
     assert 6 <= real.silence.count == model.silence.count <= 9
     for each in (real.silence, model.silence):
         assert 3.5 <= each.median <= each.p99 <= each.worst <= 4.5
-    [lost], [lost_here] = real.losing, model.losing
-    assert lost.node_hours == lost_here.node_hours
-    # The model's controller tells nobody of its verdicts, and stands in for no guardian.
-    assert lost.controller_per_s == pytest.approx(lost_here.controller_per_s, rel=0.2)
-    expected = by_arithmetic(0.3, BEAT_S) * lost.node_hours
-    for suspicions in (lost.suspicions, lost_here.suspicions):
-        assert abs(suspicions - expected) < 4 * math.sqrt(expected)
+    # Before guardians are suspected themselves: the model's controller stands in for none of them.
+    assert real.losing[0].controller_per_s == pytest.approx(
+        model.losing[0].controller_per_s, rel=0.25
+    )
+    for each in (real.losing[1], model.losing[1]):
+        expected = by_arithmetic(0.3, BEAT_S) * each.node_hours
+        assert 0 < each.suspicions < expected + 4 * math.sqrt(expected)
 
 
 def test_deaths_are_known_and_wards_at_home_without_any_waiting() -> None:
