@@ -38,7 +38,7 @@ scenarios: .venv/.tested
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# How large a tree can be, in virtual time: 10 minutes on two free cores. ARGS="--quick" for one
+# How large a tree can be, in virtual time: some 10 minutes on a free core. ARGS="--quick" for a
 # minute, ARGS="--nodes 5000 --fan-out 8 --plot simulate.png" for a tree of one's own.
 simulate: .venv/.plotting
 	$(BIN)/python -m actors.simulate $(or $(ARGS),--plot simulate.png)

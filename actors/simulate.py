@@ -37,7 +37,7 @@ FAN_OUTS = (2, 16, 256, FLAT)
 LOSSES = (0.001, 0.01, 0.05)
 REAL = 10_000
 QUICK_REAL = 200
-LOSING_REAL = 1_000
+LOSING_REAL = 200
 """Larger ones do not live for long enough to be suspected falsely: that is left to the model."""
 
 
