@@ -110,9 +110,9 @@ def test_the_model_says_what_a_tree_of_real_parts_says(fan_out: int) -> None:
     assert real.losing[0].controller_per_s == pytest.approx(
         model.losing[0].controller_per_s, rel=0.25
     )
-    for each in (real.losing[1], model.losing[1]):
-        expected = by_arithmetic(0.3, BEAT_S) * each.node_hours
-        assert 0 < each.suspicions < expected + 4 * math.sqrt(expected)
+    for losing in (real.losing[1], model.losing[1]):
+        expected = by_arithmetic(0.3, BEAT_S) * losing.node_hours
+        assert 0 < losing.suspicions < expected + 4 * math.sqrt(expected)
 
 
 def test_deaths_are_known_and_wards_at_home_without_any_waiting() -> None:
