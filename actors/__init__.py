@@ -23,7 +23,8 @@ if __name__ == "__main__":
 Where to read on: `open_system`, `System` (spawn, lookup, tree), `Actor` (what a class may have, and
 what it can do), `ActorRef` (ask, tell, stream, stop, kill, restart, wait, following),
 `actors.child_spec.ChildOptions` (the keywords of spawn and `child`), `Supervisor`, `ActorError` and
-those below it, `ExitReason`. Four examples are in the README.
+those below it, `ExitReason`; for tests `actors.plugin`, `actors.probe`, `actors.tester`. Examples
+are in the README.
 """
 
 import os

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import trio
 
+from actors import leftovers
+from actors.leftovers import alive as alive
 from runtime import procfs
 from runtime.newborn import SPARE
 from runtime.pidfd import send_signal
@@ -80,12 +82,6 @@ def process_name(pid: int) -> str:
         return ""
 
 
-def alive(pid: int) -> bool:
-    """Whether it is there, and no zombie that somebody is slow to reap."""
-    stat = procfs.stat(pid)
-    return stat is not None and stat.state not in ("Z", "X")
-
-
 async def until(holds: Callable[[], bool], within_s: float = ANSWER_S) -> None:
     """It holds. For what nobody is told of: /proc has no events."""
     with trio.fail_after(within_s):
@@ -126,9 +122,7 @@ async def gone(pids: Iterable[int]) -> None:
 
 def marked(home: str) -> list[int]:
     """Every living process that has ``TMPDIR=home`` in its environment."""
-    mark = os.fsencode(home)
-    found = [pid for pid in procfs.pids() if procfs.environ(pid).get(b"TMPDIR") == mark]
-    return [pid for pid in found if alive(pid)]
+    return leftovers.marked("TMPDIR", home)
 
 
 def run_folders(home: str) -> list[str]:
