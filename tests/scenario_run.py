@@ -26,7 +26,7 @@ from runtime.multipath.statistics import MptcpInfo
 from tests import lab
 from tests.lab import Host
 from tests.mptcp import IPPROTO_MPTCP
-from tests.scenario import Check, Checks, Scenario, Side
+from tests.scenario import Check, Checks, Scenario, Side, Step
 
 PORT: Final = 10_000
 AT_ONCE: Final = 8
@@ -52,6 +52,7 @@ class Scene:
         self.sent: dict[Side, int] = {"server": 0, "client": 0}
         self.streams: dict[Side, trio.SocketStream] = {}
         self.answered = 0
+        self.carried = 0
         self.altered = False
         self._first: dict[Side, MptcpInfo] = {}
         self._nursery = nursery
@@ -109,9 +110,14 @@ class Scene:
                 part = await receiver.receive_some(min(len(data) - len(got), 1 << 18))
                 assert part, f"the end of the stream after {len(got)} of {len(data)} bytes"
                 got += part
+                self.carried += len(part)
         assert self.altered or got == data, "bytes were altered"
 
-    async def transfer(self, client_bytes: int, server_bytes: int) -> None:
+    async def transfer(
+        self, client_bytes: int, server_bytes: int, midway: Step | None = None
+    ) -> None:
+        """So much comes across; when half of it has, the step is taken."""
+        half = self.carried + (client_bytes + server_bytes) // 2
         async with self._turn, trio.open_nursery() as nursery:
             counts: tuple[tuple[Side, int], ...] = (
                 ("client", client_bytes),
@@ -121,6 +127,10 @@ class Scene:
                 if count:
                     data = struct.pack("!I", count) * (count // 4)
                     nursery.start_soon(self._carry, side, data)
+            if midway is not None:
+                while self.carried < half:  # noqa: ASYNC110
+                    await trio.sleep(_PAUSE_S)
+                await midway(self)
 
     async def fast_close(self, side: Side) -> None:
         async with self._turn:

@@ -141,9 +141,9 @@ def userspace(side: Side) -> Step:
     return step
 
 
-def ip(side: Side, line: str) -> Step:
+def ip(side: Side, *lines: str) -> Step:
     async def step(scene: Scene) -> None:
-        scene.hosts[side].ip(line)
+        scene.hosts[side].ip(*lines)
 
     return step
 
@@ -164,11 +164,23 @@ def host_shape(side: Side, device: str, rate: str) -> Step:
     return step
 
 
-def transfer(client_bytes: int, server_bytes: int = 0) -> Step:
-    """So much more has come across from either end."""
+def transfer(client_bytes: int, server_bytes: int = 0, *, midway: Step | None = None) -> Step:
+    """So much more has come across from either end; a step was taken when half of it had."""
 
     async def step(scene: Scene) -> None:
-        await scene.transfer(client_bytes, server_bytes)
+        await scene.transfer(client_bytes, server_bytes, midway)
+
+    return step
+
+
+def transfer_until(client_bytes: int, server_bytes: int, checks: Checks) -> Step:
+    """So much comes across again and again, until they hold, or `STEP_S` times three are over."""
+
+    async def step(scene: Scene) -> None:
+        with trio.move_on_after(3 * STEP_S):
+            while scene.unmet(checks):
+                await scene.transfer(client_bytes, server_bytes)
+        assert not (unmet := scene.unmet(checks)), "; ".join(unmet)
 
     return step
 

@@ -4,7 +4,6 @@ from tests.scenario import (
     BACKUP,
     SIGNAL,
     SUBFLOW,
-    UNBOUNDED,
     C,
     Check,
     Checks,
@@ -18,7 +17,16 @@ from tests.scenario import (
 )
 from tests.scenario_play import MARKS, scenarios, verdict
 from tests.scenario_run import Outcome
-from tests.scenario_steps import add, ip, limits, rules, shape_all, sysctl, transfer
+from tests.scenario_steps import (
+    add,
+    ip,
+    limits,
+    rules,
+    shape_all,
+    sysctl,
+    transfer,
+    transfer_until,
+)
 
 pytestmark = MARKS
 
@@ -50,17 +58,23 @@ FAILURES = [
         20,
         "of four flows one loses its link and all bytes arrive",
         THREE,
-        joins(3) + announced(1) + stale(1, 5, 1),
+        joins(3) + announced(1) + stale(1, 1),
         before=joins(3),
-        during=(transfer(MANY), ip(S, "link set eth1 down"), transfer(MANY)),
+        during=(
+            transfer(2 * MANY, midway=ip(S, "link set eth1 down")),
+            transfer_until(MANY // 8, 0, stale(1, 1)),
+        ),
     ),
     Scenario(
         21,
         "of four flows one loses its link and all bytes arrive at both ends",
         THREE,
-        joins(3) + announced(1) + stale(1, UNBOUNDED, 1),
+        joins(3) + announced(1) + stale(1, 1),
         before=joins(3),
-        during=(transfer(MANY, MANY), ip(S, "link set eth1 down"), transfer(MANY, MANY)),
+        during=(
+            transfer(2 * MANY, 2 * MANY, midway=ip(S, "link set eth1 down")),
+            transfer_until(MANY // 8, MANY // 8, stale(1, 1)),
+        ),
     ),
     Scenario(
         22,
@@ -68,35 +82,28 @@ FAILURES = [
         WITH_BACKUP,
         joins(2) + announced(1) + backup_carried(0, MANY // 10),
         before=joins(2),
-        during=(transfer(MANY), ip(S, "link set eth1 down"), transfer(MANY)),
+        during=(transfer(2 * MANY, midway=ip(S, "link set eth1 down")),),
     ),
     Scenario(
         23,
         "a backup is used when all other paths are lost",
         WITH_BACKUP,
-        joins(2) + announced(1) + stale(2, 4, 2) + backup_carried(MANY * 9 // 10, MANY * 13 // 10),
+        joins(2) + announced(1) + stale(2, 2) + backup_carried(MANY * 6 // 10, MANY * 14 // 10),
         before=joins(2),
         during=(
-            transfer(MANY),
-            ip(S, "link set eth1 down"),
-            ip(S, "link set eth2 down"),
-            transfer(MANY),
+            transfer(2 * MANY, midway=ip(S, "link set eth1 down", "link set eth2 down")),
+            transfer_until(MANY // 40, 0, stale(2, 2)),
         ),
     ),
     Scenario(
         24,
         "a backup is used both ways when all other paths are lost",
         WITH_BACKUP,
-        joins(2)
-        + announced(1)
-        + stale(1, UNBOUNDED, 2)
-        + backup_carried(MANY * 9 // 10, MANY * 13 // 10),
+        joins(2) + announced(1) + stale(1, 2) + backup_carried(MANY * 6 // 10, MANY * 14 // 10),
         before=joins(2),
         during=(
-            transfer(MANY, MANY),
-            ip(S, "link set eth1 down"),
-            ip(S, "link set eth2 down"),
-            transfer(MANY, MANY),
+            transfer(2 * MANY, 2 * MANY, midway=ip(S, "link set eth1 down", "link set eth2 down")),
+            transfer_until(MANY // 40, MANY // 40, stale(1, 2)),
         ),
     ),
 ]

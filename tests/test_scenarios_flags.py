@@ -122,7 +122,7 @@ SYN_COOKIES = [
             add(C, "10.0.3.2", SUBFLOW),
             add(C, "10.0.2.2", SUBFLOW),
         ),
-        joins(2, 1, 1, rejected=1, most_synack=2),
+        joins(2, 1, 1, rejected=1, cookies=True),
     ),
     Scenario(
         84,

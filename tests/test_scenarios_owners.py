@@ -314,6 +314,7 @@ ENDPOINTS = [
             sleep(0.5),
             now(0, 1, addresses(0, 0)),
             add(S, "10.0.2.1", SIGNAL, id=1),
+            now(1, 2, addresses(1, 1)),  # the client drops one that comes too soon after another
             add(S, "10.0.3.1", SIGNAL, id=2),
             now(2, 3, addresses(2, 2)),
             rules(S, no_rm_addr("10.0.1.1")),

@@ -83,6 +83,7 @@ class Connection:
         self.fallen_back = False
         self.events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self._sock = sock
+        self._unreadable = False
         self._living: set[_Path] = set()
         self._lost: set[_Path] = set()
 
@@ -91,17 +92,24 @@ class Connection:
         """The kernel's name for it, 0 before the first look."""
         return self.info.mptcp.token if self.info else 0
 
+    @property
+    def readable(self) -> bool:
+        """Whether `info` is being kept up to date."""
+        return not self.fallen_back and not self._unreadable and self._sock.fileno() != -1
+
     def look(self) -> list[Notice]:
         """Read the socket; what has changed since."""
-        if self.fallen_back or self._sock.fileno() == -1:
+        if not self.readable:
             return []
         try:
             self.info = full_info(self._sock)
+            self.fallen_back = self.info.mptcp.fallback
         except OSError as error:
-            if error.errno not in PLAIN_TCP:
+            self.fallen_back = error.errno in PLAIN_TCP
+            if not self.fallen_back:
+                self._unreadable = True
                 return [Trouble(f"connection {self.key}: {error.strerror}")]
-        if self.info is None or self.info.mptcp.fallback:
-            self.fallen_back = True
+        if self.fallen_back or self.info is None:
             return [FellBack(self.key)]
         return self._changes(self.info)
 
@@ -246,8 +254,7 @@ class PathManager:
                 self._notify(notice)
         if not self._guarded or self.observes_only:
             return
-        watched = [each for each in self._connections.values() if not each.fallen_back]
-        infos = [each.info for each in watched if each.info is not None]
+        infos = [each.info for each in self._connections.values() if each.readable and each.info]
         for decision in self.guard.judge(trio.current_time(), infos, self.devices.down):
             try:
                 if isinstance(decision, Lose):
