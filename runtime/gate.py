@@ -18,7 +18,7 @@ Invariants
 from collections import Counter, deque
 from typing import Final
 
-MAX_STRANGERS: Final = 128
+MAX_STRANGERS: Final = 96
 HANDSHAKE_S: Final = 5.0
 _YOUNG_S: Final = HANDSHAKE_S + 1.0
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from runtime.tcp_endpoint import Site
 
-BACKLOG: Final = 64
+BACKLOG: Final = 128
 """Who waits here is let in though the gate has been shut meanwhile."""
 _ATTACH_FILTER: Final = 26
 _DETACH_FILTER: Final = 27
