@@ -29,12 +29,13 @@ from runtime.crash import traceback_text
 from runtime.evidence import Evidence, Look
 from runtime.exchange import Exchange
 from runtime.life import Node
-from runtime.memory_transport import MemoryTransport
+from runtime.mended import Mended, Wire
 from runtime.orders import Exited
 from runtime.output import KEPT_LINES
 from runtime.status_page import StatusPage
 
 TICK_S: Final = 0.1
+FAREWELL_S: Final = 1.0
 _STOPS: Final = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _IGNORED: Final = (0, signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH)
 
@@ -55,7 +56,7 @@ class MemoryBody:
         self,
         pid: int,
         exchange: Exchange,
-        transport: MemoryTransport,
+        transport: Wire,
         *,
         find: Callable[[str], type[Behaviour]],
         look: Look,
@@ -88,6 +89,9 @@ class MemoryBody:
             status = 1
             try:
                 reason = await self._node.run()
+                if isinstance(self._transport, Mended):
+                    with trio.move_on_after(FAREWELL_S):
+                        await self._transport.farewell(self.exchange.controller.endpoint)
                 status = 0 if reason.planned else 1
             except Exception as failure:  # as the process would be: there is no frame above it
                 self.print(traceback_text(failure))

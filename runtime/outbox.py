@@ -18,6 +18,7 @@ from runtime import envelope as wire
 from runtime.codec import encode
 from runtime.exits import ExitReason
 from runtime.pair import Peer
+from runtime.transport import Repeating
 
 if TYPE_CHECKING:
     from runtime.address import Address
@@ -44,6 +45,7 @@ class Outbox:
     def __init__(self, address: Address, transport: Transport, boot_id: str) -> None:
         self.address = address
         self.transport = transport
+        self._repeating = transport if isinstance(transport, Repeating) else None
         self.peers: dict[str, Peer] = {}  # by endpoint
         self.here = Peer(transport.endpoint)
         self.here.shares_clock = True
@@ -112,6 +114,16 @@ class Outbox:
         if payload:
             peer.batch.body += payload
         self.post(peer, envelope)
+
+    def sign(self, peer: Peer, envelope: wire.Envelope) -> None:
+        """Send a sign of life: it waits for nothing that has to go again, and never goes again."""
+        if self._repeating is None or peer is self.here:
+            self.say(peer, envelope)
+            return
+        self.ready(peer)
+        if peer.dead is None:
+            self._repeating.send_once(peer.endpoint, encode(envelope))
+            peer.posted_at = self.clock()
 
     def close_idle(self) -> None:
         """Close what carried nothing for `IDLE_S`; the next use opens it again."""
