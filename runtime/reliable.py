@@ -107,6 +107,8 @@ class Reliable:
         link = self._links.get(endpoint)
         if link is None or link.sending is None:
             return
+        if link.receiving is not None and link.receiving.due < math.inf:
+            self._answer(link)  # or it asks until its own end
         del self._sessions[link.sending.session]
         link.sending = None
         self._urgent.pop(link, None)
@@ -115,8 +117,6 @@ class Reliable:
         elif len(link.receiving):  # not idle: the peer is given up, and its holes are never filled
             link.receiving = Receiving(link.receiving.session + 1)
             self._heard[link.incarnation] = link, link.receiving
-        else:
-            link.receiving.answered()
         link.open = False
         self.inner.disconnect(endpoint)
 
@@ -319,7 +319,7 @@ class Reliable:
         for link in list(self._timed):
             sending, receiving = link.sending, link.receiving
             if sending is not None and sending.due <= now and (order := sending.late(now)):
-                self._leave(link, wire.PROBE, 0, order, (_EMPTY,))
+                self._probe(link, order)
             if receiving is not None and receiving.due <= now:
                 self._answer(link)
             if link.open and sending is None and link.used_at + IDLE_S <= now:
@@ -337,14 +337,22 @@ class Reliable:
         For the end of a process: nobody else reads any more, and what arrives is thrown away.
         It lasts as long as the peer is away: the caller bounds it.
         """
-        while self.receive() is not None or self._owes(endpoint):
-            if not self._ready and self._owes(endpoint):
+        link = self._links.get(endpoint)
+        sending = link.sending if link is not None else None
+        if link is not None and sending is not None and len(sending):
+            self._probe(link, sending.ask(trio.current_time()))
+        while self.receive() is not None or self._owes(link, sending):
+            if not self._ready and self._owes(link, sending):
                 await self.wait()
         await trio.lowlevel.checkpoint()
 
-    def _owes(self, endpoint: str) -> bool:
-        link = self._links.get(endpoint)
-        return link is not None and link.sending is not None and len(link.sending) > 0
+    def _owes(self, link: _Link | None, sending: Sending | None) -> bool:
+        return (
+            sending is not None and len(sending) > 0 and link is self._sessions.get(sending.session)
+        )
+
+    def _probe(self, link: _Link, order: int) -> None:
+        self._leave(link, wire.PROBE, 0, order, (_EMPTY,))
 
     def stop(self) -> None:
         """Let no timer strike any more."""

@@ -137,6 +137,10 @@ class Sending:
             self.due = now + MIN_S
             return 0
         self._round_trip.waited_in_vain()
+        return self.ask(now)
+
+    def ask(self, now: float) -> int:
+        """The order of a probe that is to leave now."""
         self.due = now + self._round_trip.wait_s
         self._probe = self.next_order(), now
         return self._order

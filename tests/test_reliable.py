@@ -99,7 +99,7 @@ async def test_a_peer_may_be_spoken_to_before_it_is_there(autojump_clock: MockCl
         assert not near.holds("memory:2")
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 async def test_both_may_open_at_once_in_any_weather(autojump_clock: MockClock, seed: int) -> None:
     async with open_world() as world:
         weather = rough(seed)
@@ -109,13 +109,13 @@ async def test_both_may_open_at_once_in_any_weather(autojump_clock: MockClock, s
         said = dict.fromkeys([(a, b) for a in ends for b in ends if a != b], 0)
         for a, b in said:
             ends[a].connect(ends[b].endpoint)
-        for _ in range(2000):
+        for _ in range(500):
             a, b = rng.choice(list(said))
             ends[a].send(ends[b].endpoint, [b"%d" % said[a, b]])
             said[a, b] += 1
             if rng.random() < 0.1:
                 await trio.sleep(rng.uniform(0, 0.1))
-        await trio.sleep(60)
+        await trio.sleep(10)
         for (a, b), count in said.items():
             heard = [word for source, word in world.got[b] if source == a]
             assert heard == [b"%d" % n for n in range(count)]
