@@ -62,13 +62,12 @@ class Transmission(NamedTuple):
 
 
 class _Sent:
-    __slots__ = ("at", "frames", "order", "size")
+    __slots__ = ("at", "frames", "order")
 
-    def __init__(self, frames: Frames) -> None:
+    def __init__(self, frames: Frames, order: int, at: float) -> None:
         self.frames = frames
-        self.size = sum(map(len, frames))
-        self.order = 0
-        self.at = 0.0
+        self.order = order
+        self.at = at
 
 
 class Sending:
@@ -83,6 +82,7 @@ class Sending:
         self._upto = self._latest = 0  # heard of
         self._sent: dict[int, _Sent] = {}  # by number, in the order of the last transmissions
         self._waiting: deque[Frames] = deque()  # beyond the window
+        self._answer = (-1, -1, -1)  # the last one
         self._probe = (0, 0.0)
         self._round_trip = RoundTrip()
 
@@ -106,6 +106,9 @@ class Sending:
         """Learn what has come; what is to leave now, again or for the first time."""
         if upto > self._last or latest > self._order:
             return []  # that was never sent
+        if (upto, latest, above) == self._answer:
+            return []
+        self._answer = upto, latest, above
         self.heard = True
         fresh = latest if latest > self._latest else 0
         news = fresh or upto > self._upto
@@ -117,8 +120,9 @@ class Sending:
             self._arrived(number, fresh, now)
         self._upto = max(self._upto, upto)
         self._latest = max(self._latest, latest)
-        for number in self._came(upto, latest, above):
-            self._arrived(number, fresh, now)
+        if above:
+            for number in self._came(upto, latest, above):
+                self._arrived(number, fresh, now)
         leaving = [self._go(number, now) for number in self._lost(latest, now)]
         self.resent += len(leaving)
         while self._waiting and self._last - self._upto < WINDOW:
@@ -147,10 +151,11 @@ class Sending:
 
     def _first(self, frames: Frames, now: float) -> Transmission:
         self._last += 1
-        self._sent[self._last] = _Sent(frames)
+        self._order += 1
+        self._sent[self._last] = _Sent(frames, self._order, now)
         if self.due == math.inf:
             self.due = now + self._round_trip.wait_s
-        return self._go(self._last, now)
+        return Transmission(self._last, self._order, frames)
 
     def _go(self, number: int, now: float) -> Transmission:
         sent = self._sent.pop(number)
@@ -168,7 +173,7 @@ class Sending:
         """Those that came out of order. Of later transmissions the answer can know nothing."""
         came = []
         for number, sent in self._sent.items():
-            if not above or sent.order > latest:
+            if sent.order > latest:
                 break
             if above >> (number - upto - 1) & 1:
                 came.append(number)
@@ -183,7 +188,7 @@ class Sending:
             if sent.order >= latest:
                 break
             if latest - sent.order >= OVERTAKEN or now - sent.at >= late_s:
-                size += sent.size
+                size += sum(map(len, sent.frames))
                 if lost and (len(lost) >= BURST_PACKETS or size > BURST_BYTES):
                     break
                 lost.append(number)
@@ -215,7 +220,8 @@ class Receiving:
 
     def take(self, number: int, order: int, frames: Frames, now: float) -> list[Frames]:
         """Take a numbered packet in; what can be handed on now, in order."""
-        self.latest = max(self.latest, order)
+        if order > self.latest:
+            self.latest = order
         ahead = number - self.upto - 1
         if ahead < 0 or ahead >= WINDOW or self._bits >> ahead & 1:
             self.doubled += 1
