@@ -94,6 +94,7 @@ class Exchange(Settling):
         self.auditing = Auditing(self)
         self.pings = Pings(self)
         self.stations = Stations(self)
+        self.unheard: Callable[[int], None] = _nobody  # told who speaks and is not heard
         self.holders: dict[str, Address] = {}  # of names that are followed
         self.reading: Reading = (
             Reader(transport, self.drain, self.flush)
@@ -168,6 +169,7 @@ class Exchange(Settling):
         if peer is None:
             peer = self._stranger(incarnation, parts)
             if peer is None:
+                self.unheard(incarnation)
                 return
         inbounds = peer.inbounds
         for part in parts:
@@ -384,6 +386,10 @@ class Exchange(Settling):
         if call is not None:
             self.running = None
             call.suspended()
+
+
+def _nobody(incarnation: int) -> None:
+    """Nobody wants to know."""
 
 
 def _control(exchange: Exchange, peer: Peer, envelope: wire.Envelope, payload: memoryview) -> None:

@@ -46,6 +46,7 @@ class MemoryBody:
     Args:
         find: what an entry names.
         look: how its node looks at others.
+        near: whether the controller is on the host of the node of that incarnation.
         output: gets (name, line) for what its node prints.
         on_gone: told of its end, at once.
     """
@@ -60,6 +61,7 @@ class MemoryBody:
         *,
         find: Callable[[str], type[Behaviour]],
         look: Look,
+        near: Callable[[int], bool],
         output: Callable[[str, str], None],
         on_gone: Callable[[MemoryBody], None],
     ) -> None:
@@ -74,6 +76,7 @@ class MemoryBody:
         self.status: int | None = None
         self._transport = transport
         self._output = output
+        self._near = near
         self._on_gone = on_gone
         self._node = Node(exchange, self, look)
         self._cell: Cell | None = None
@@ -163,6 +166,10 @@ class MemoryBody:
         pending, self._pending = self._pending, []
         for number in pending:
             self.signal(number)
+
+    @property
+    def held(self) -> bool:
+        return self._near(self.incarnation)
 
     async def wait_gone(self) -> None:
         await self._gone.wait()

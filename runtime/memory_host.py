@@ -166,6 +166,7 @@ class MemoryHost:
             transport,
             find=self.classes.find,
             look=partial(self._look_from, address.incarnation),
+            near=partial(self._near, CONTROLLER_INCARNATION),
             output=self._output,
             on_gone=self._gone,
         )
@@ -190,6 +191,9 @@ class MemoryHost:
             return Evidence()
         body = self.bodies.get(incarnation)
         return body.seen() if body is not None else self._left.get(incarnation, Evidence())
+
+    def _near(self, one: int, other: int) -> bool:
+        return not self.network.apart(one, other)
 
     def forget(self, incarnation: int) -> None:
         self._left.pop(incarnation, None)

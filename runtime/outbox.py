@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from runtime import envelope as wire
-from runtime.codec import encode
+from runtime.codec import Buffer, encode
 from runtime.exits import ExitReason
 from runtime.pair import Peer
 from runtime.transport import Repeating
@@ -124,6 +124,12 @@ class Outbox:
         if peer.dead is None:
             self._repeating.send_once(peer.endpoint, encode(envelope))
             peer.posted_at = self.clock()
+
+    def tell_stale(self, endpoint: str, frames: list[Buffer]) -> None:
+        """Say this to a process that was given up as dead, and is not. It is not heard."""
+        self.transport.connect(endpoint)
+        self.transport.send(endpoint, encode(self._hello))
+        self.transport.send(endpoint, frames)
 
     def close_idle(self) -> None:
         """Close what carried nothing for `IDLE_S`; the next use opens it again."""
