@@ -174,7 +174,7 @@ def open_virtual_system(
             `runtime.event_log`; 0 for none.
         fault: a function in place of weather; see `runtime.memory`.
         reliable: whether what befalls messages is made good, as on a real network link (see
-            `runtime.reliable`); if None, where there is ``weather``.
+            `runtime.reliable`); if None, where the ``weather`` drops, doubles or reorders.
         output: called with (name, line) for what nodes print: the tracebacks of crashes.
         strategy, intensity, state, resume: see `open_system`. The file is a real one, and this
             process waits for the disk.

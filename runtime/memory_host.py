@@ -211,11 +211,12 @@ async def open_memory_host(
 
     ``fault``, ``weather``, ``log``: see `runtime.memory`; ``output`` gets (name, line).
     ``reliable``: whether what the network does to messages is made good, see `runtime.mended`;
-    if None, where there is weather.
+    if None, where there is weather that breaks its promises.
     """
     async with trio.open_nursery() as nursery:
         network = MemoryNetwork(nursery, fault, weather, log)
-        mended = weather is not None if reliable is None else reliable
+        rough = weather is not None and weather.breaks_order
+        mended = rough if reliable is None else reliable
 
         def join(incarnation: int, name: str) -> Wire:
             transport = network.join(incarnation, name)

@@ -96,7 +96,7 @@ async def test_a_network_that_is_parted_for_a_while_loses_nothing(
     autojump_clock: MockClock,
 ) -> None:
     """What is in the air when the path breaks is lost below, as with a broken connection."""
-    async with open_virtual_system(weather=Weather()) as system:
+    async with open_virtual_system(weather=Weather(), reliable=True) as system:
         relay, sink = await system.spawn(Relay), await system.spawn(Counter)
         assert await relay.ask(Relay.ask, sink, 10) == 10
         async with trio.open_nursery() as nursery:
@@ -118,7 +118,7 @@ async def lose_everything_for(system: VirtualSystem, duration_s: float) -> None:
 async def test_what_cannot_be_resumed_is_undelivered_to_the_last_message(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_virtual_system(weather=Weather()) as system:
+    async with open_virtual_system(weather=Weather(), reliable=True) as system:
         relay, sink = await system.spawn(Relay), await system.spawn(Counter)
         await relay.ask(Relay.tell, sink, 100)
         await trio.sleep(1)
