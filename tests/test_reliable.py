@@ -14,7 +14,7 @@ from runtime.codec import Buffer
 from runtime.memory import MemoryNetwork
 from runtime.mended import Mended
 from runtime.outbox import IDLE_S
-from runtime.packet import ANSWER, FLEETING, NUMBERED, PROBE, WINDOW, decode, encode
+from runtime.packet import ANSWER, FLEETING, NUMBERED, PROBE, WINDOW, Packet, decode, encode
 from runtime.resending import BURST_PACKETS
 from runtime.round_trip import MAX_S
 from tests.test_transports import numbered, rough, solid
@@ -204,20 +204,10 @@ async def test_a_hole_that_is_never_filled_is_forgotten_with_its_peer(
         assert link.receiving is not None
         assert len(link.receiving) == 0
         # and what comes late of it is no news
-        world.network.carry(1, far.endpoint, [b"1", encode(decode_last(near, 2))])
+        (session,) = near._sessions
+        world.network.carry(1, far.endpoint, [b"1", encode(Packet(NUMBERED, session, 2, 99))])
         await trio.sleep(1)
         assert words(world.got[2]) == [b"0"]
-
-
-def decode_last(transport: Mended, number: int):  # type: ignore[no-untyped-def]
-    (session,) = transport._sessions
-    return decode(encode(wire_packet(session, number)))
-
-
-def wire_packet(session: int, number: int):  # type: ignore[no-untyped-def]
-    from runtime.packet import Packet
-
-    return Packet(NUMBERED, session, number, 99)
 
 
 async def test_an_idle_connection_closes_one_way_and_the_other_goes_on(
