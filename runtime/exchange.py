@@ -94,7 +94,6 @@ class Exchange(Settling):
         self.auditing = Auditing(self)
         self.pings = Pings(self)
         self.stations = Stations(self)
-        self.unheard: Callable[[int], None] = _nobody  # told who speaks and is not heard
         self.holders: dict[str, Address] = {}  # of names that are followed
         self.reading: Reading = (
             Reader(transport, self.drain, self.flush)
@@ -386,10 +385,6 @@ class Exchange(Settling):
         if call is not None:
             self.running = None
             call.suspended()
-
-
-def _nobody(incarnation: int) -> None:
-    """Nobody wants to know."""
 
 
 def _control(exchange: Exchange, peer: Peer, envelope: wire.Envelope, payload: memoryview) -> None:

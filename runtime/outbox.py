@@ -50,6 +50,7 @@ class Outbox:
         self.here = Peer(transport.endpoint)
         self.here.shares_clock = True
         self.linked: Callable[[Peer], None] = _ignore
+        self.unheard: Callable[[int], None] = _ignore  # told who speaks and is not heard
         self.strays: Counter[str] = Counter()
         self.boot_id = boot_id
         self.clock: Callable[[], float] = monotonic
@@ -165,5 +166,5 @@ class Outbox:
         return taken
 
 
-def _ignore(peer: Peer) -> None:
+def _ignore(who: Peer | int) -> None:
     """Nobody wants to know."""

@@ -15,9 +15,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from runtime.codec import Buffer
 from runtime.keys import Keys, new_secret
 from runtime.listening import listen_at, reserve, site_of
-from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint
 from runtime.memory import FaultFunction, MemoryNetwork, faithful
 from runtime.reliable import Reliable
+from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint
 from runtime.transport import Message, Transport
 from runtime.zmq_tcp import TcpTransport, public_of
 from runtime.zmq_transport import ZmqTransport
@@ -123,7 +123,8 @@ def clock(kind: str) -> MockClock | None:
 
 
 REAL_KINDS = [
-    pytest.param(kind, marks=pytest.mark.real) for kind in ("ipc", "tcp", "tcp6", "tcp bare", "reliable tcp")
+    pytest.param(kind, marks=pytest.mark.real)
+    for kind in ("ipc", "tcp", "tcp6", "tcp bare", "reliable tcp")
 ]
 every_kind = pytest.mark.parametrize("kind", [*VIRTUAL, *REAL_KINDS])
 
