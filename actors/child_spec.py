@@ -58,6 +58,8 @@ class ChildOptions(TypedDict, total=False):
         ``"message"``: before the reply to each message leaves. Of a temporary child none is.
     ``hang_after_s``: its process is killed when it has not yielded for so long, once it is found
         to be busy, four to five beats after its last one; never.
+    ``lost_after_s``: it is given up, and ends as ``lost``, when it has been cut off for so long;
+        60 s. One whose process is a child of this machine's zygote never is.
     ``mailbox_messages``, ``mailbox_bytes``: the bounds of its mailbox, 8,192 and 32 MiB.
     """
 
@@ -69,6 +71,7 @@ class ChildOptions(TypedDict, total=False):
     intensity: tuple[int, float]
     snapshot_every_s: SnapshotEvery
     hang_after_s: float
+    lost_after_s: float
     mailbox_messages: int
     mailbox_bytes: int
 
@@ -117,7 +120,7 @@ def check(options: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{key} is one of {', '.join(get_args(choices))}, not {options[key]!r}"
             )
-    for key in ("start_s", "hang_after_s", "snapshot_every_s"):
+    for key in ("start_s", "hang_after_s", "lost_after_s", "snapshot_every_s"):
         value = options.get(key, 1.0)
         if key == "snapshot_every_s" and value == "message":
             continue
@@ -173,6 +176,7 @@ def spec_of(
         period_s=period_s,
         snapshot_every_s=0.0 if every == "message" else every,
         hang_after_s=options.get("hang_after_s", math.inf),
+        lost_after_s=options.get("lost_after_s", 60.0),
         local=local,
         start_s=options.get("start_s", 30.0),
         token=token,

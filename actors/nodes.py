@@ -28,6 +28,7 @@ from actors.fates import Fates
 from actors.guardians import Guardians
 from actors.hanging import Hanging
 from actors.ladder import tell_local
+from actors.losing import Losing
 from actors.places import State
 from actors.record import Happened, Record
 from actors.roll import Roll
@@ -59,6 +60,7 @@ class Nodes:
         self.guardians = Guardians(exchange, self.roll, self._judged, host.look)
         self.fates = Fates(exchange, self.roll.known, tasks)
         self._hanging = Hanging(host.look, tasks)
+        self._losing = Losing(exchange, self._ended, tasks)
         self.on_end: Callable[[Record], None] = _nothing
         self._exchange = exchange
         self._host = host
@@ -257,7 +259,9 @@ class Nodes:
         for watcher in record.watchers:
             self._exchange.say(watcher, verdict)
         self.fates.judged(verdict)
-        self._hanging.judged(record, verdict.silent_s if was == "ok" else 0.0)
+        silent_s = verdict.silent_s if was == "ok" else 0.0
+        self._hanging.judged(record, silent_s)
+        self._losing.judged(record, silent_s)
         now = trio.current_time()
         self.guardians.stand_in(record)
         if verdict.kind == "ok":
@@ -272,7 +276,10 @@ class Nodes:
         record = self.roll.incarnation(exited.incarnation)
         if record is None:
             return
-        if record.said is None and record.body is not None and record.body.left:
+        self._losing.gone(record.incarnation)
+        if record.reason is not None:
+            self._host.forget(record.incarnation)
+        elif record.said is None and record.body is not None and record.body.left:
             self._tasks.start_soon(self._end_after_last_word, record, record.body, exited)
         else:
             self._ended(record, exited.reason)

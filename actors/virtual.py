@@ -157,6 +157,7 @@ def open_virtual_system(
     weather: Weather | None = None,
     log: int = 0,
     fault: FaultFunction = faithful,
+    reliable: bool | None = None,
     output: Callable[[str, str], None] = lambda name, line: None,
     strategy: Strategy = "one_for_one",
     intensity: tuple[int, float] = (5, 10.0),
@@ -172,6 +173,8 @@ def open_virtual_system(
         log: how many lines ``system.network.log`` keeps of what happened, see
             `runtime.event_log`; 0 for none.
         fault: a function in place of weather; see `runtime.memory`.
+        reliable: whether what befalls messages is made good, as on a real network link (see
+            `runtime.reliable`); if None, where the ``weather`` drops, doubles or reorders.
         output: called with (name, line) for what nodes print: the tracebacks of crashes.
         strategy, intensity, state, resume: see `open_system`. The file is a real one, and this
             process waits for the disk.
@@ -181,5 +184,5 @@ def open_virtual_system(
     """
     check({"strategy": strategy, "intensity": intensity})
     written = EventLog(log) if log else None
-    open_host = partial(open_memory_host, fault, output, weather, written)
+    open_host = partial(open_memory_host, fault, output, weather, written, reliable)
     return _VirtualOpening(seed, open_host, strategy, intensity, claiming(state, resume))

@@ -7,7 +7,7 @@ Invariants
 ----------
 * What may change is copied once, at the call: a ``bytearray``, a writable ``memoryview``. ``bytes``
   and a read-only ``memoryview`` are not copied: the view is taken as a promise that nobody writes
-  to what is under it until the message has left.
+  to what is under it until the message has left, or by `runtime.reliable` until it has arrived.
 * A view of other items than bytes, or that is not contiguous, arrives as its bytes in C order.
 * Who says ``memoryview`` in his annotation gets the frame itself, read-only; who says ``bytes`` or
   ``bytearray`` gets a copy.

@@ -168,6 +168,7 @@ class Exchange(Settling):
         if peer is None:
             peer = self._stranger(incarnation, parts)
             if peer is None:
+                self.unheard(incarnation)
                 return
         inbounds = peer.inbounds
         for part in parts:

@@ -146,17 +146,17 @@ class Guard:
         beat = wire.Beat(self._number, self._exchange.books.beat(self._number))
         peer = self._exchange.peer(self._guardian.endpoint)
         if peer.dead is None:
-            self._exchange.say(peer, beat)
+            self._exchange.sign(peer, beat)
         if self._guardian.incarnation != CONTROLLER_INCARNATION and self._acknowledged.unheeded(
             trio.current_time()
         ):
-            self._exchange.say(self._exchange.controller, beat)
+            self._exchange.sign(self._exchange.controller, beat)
 
     def _beat(self, peer: Peer, envelope: wire.Beat, _: Any) -> None:
         if peer.address is None:
             return
         self._exchange.books.take(envelope.counts)
-        self._exchange.say(peer, wire.Heard(envelope.number))
+        self._exchange.sign(peer, wire.Heard(envelope.number))
         name = peer.address.name
         now = trio.current_time()
         self._watch.beat(name, peer.address.incarnation, now)

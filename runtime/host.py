@@ -37,6 +37,10 @@ class Body(Protocol):
         """Whether it is stopped, so that it could not hear anybody."""
 
     @property
+    def held(self) -> bool:
+        """Whether its death would be known for certain, however silent it is."""
+
+    @property
     def left(self) -> bool:
         """Whether it has said why it ends, though that may not have arrived yet."""
 

@@ -29,12 +29,13 @@ from runtime.crash import traceback_text
 from runtime.evidence import Evidence, Look
 from runtime.exchange import Exchange
 from runtime.life import Node
-from runtime.memory_transport import MemoryTransport
+from runtime.mended import Mended, Wire
 from runtime.orders import Exited
 from runtime.output import KEPT_LINES
 from runtime.status_page import StatusPage
 
 TICK_S: Final = 0.1
+FAREWELL_S: Final = 1.0
 _STOPS: Final = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _IGNORED: Final = (0, signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH)
 
@@ -45,6 +46,7 @@ class MemoryBody:
     Args:
         find: what an entry names.
         look: how its node looks at others.
+        near: whether the controller is on the host of the node of that incarnation.
         output: gets (name, line) for what its node prints.
         on_gone: told of its end, at once.
     """
@@ -55,10 +57,11 @@ class MemoryBody:
         self,
         pid: int,
         exchange: Exchange,
-        transport: MemoryTransport,
+        transport: Wire,
         *,
         find: Callable[[str], type[Behaviour]],
         look: Look,
+        near: Callable[[int], bool],
         output: Callable[[str, str], None],
         on_gone: Callable[[MemoryBody], None],
     ) -> None:
@@ -73,6 +76,7 @@ class MemoryBody:
         self.status: int | None = None
         self._transport = transport
         self._output = output
+        self._near = near
         self._on_gone = on_gone
         self._node = Node(exchange, self, look)
         self._cell: Cell | None = None
@@ -88,6 +92,9 @@ class MemoryBody:
             status = 1
             try:
                 reason = await self._node.run()
+                if isinstance(self._transport, Mended):
+                    with trio.move_on_after(FAREWELL_S):
+                        await self._transport.farewell(self.exchange.controller.endpoint)
                 status = 0 if reason.planned else 1
             except Exception as failure:  # as the process would be: there is no frame above it
                 self.print(traceback_text(failure))
@@ -159,6 +166,10 @@ class MemoryBody:
         pending, self._pending = self._pending, []
         for number in pending:
             self.signal(number)
+
+    @property
+    def held(self) -> bool:
+        return self._near(self.incarnation)
 
     async def wait_gone(self) -> None:
         await self._gone.wait()

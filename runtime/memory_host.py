@@ -34,8 +34,9 @@ from runtime.event_log import EventLog
 from runtime.evidence import Evidence
 from runtime.exchange import Exchange
 from runtime.life import resolve_behaviour
-from runtime.memory import FaultFunction, MemoryNetwork, MemoryTransport, faithful
+from runtime.memory import FaultFunction, MemoryNetwork, faithful
 from runtime.memory_body import MemoryBody
+from runtime.mended import Mended, Wire
 from runtime.orders import Exited
 from runtime.registrar import Spec
 from runtime.virtual_clock import VirtualClock
@@ -71,13 +72,19 @@ class Classes:
 class MemoryHost:
     """Made by `open_memory_host`. ``bodies``: those that live, by incarnation."""
 
-    def __init__(self, network: MemoryNetwork, output: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        network: MemoryNetwork,
+        output: Callable[[str, str], None],
+        join: Callable[[int, str], Wire],
+    ) -> None:
         self.network = network
+        self._join = join
         self._output = output
         self.classes = Classes()
         self.bodies: dict[int, MemoryBody] = {}
         self._left: dict[int, Evidence] = {}  # the last looks at those that are gone
-        self._transport = network.join(CONTROLLER_INCARNATION, CONTROLLER)
+        self._transport = join(CONTROLLER_INCARNATION, CONTROLLER)
         self._nursery: trio.Nursery
         self._on_exit: Callable[[Exited], None]
         self._pid = 100
@@ -90,7 +97,7 @@ class MemoryHost:
         )
         return self._exchange_of(address, self._transport)
 
-    def _exchange_of(self, address: Address, transport: MemoryTransport) -> Exchange:
+    def _exchange_of(self, address: Address, transport: Wire) -> Exchange:
         """The messages of one process of this world."""
         self.network.used_through(transport)
         controller = "" if transport is self._transport else self._transport.endpoint
@@ -152,13 +159,14 @@ class MemoryHost:
     async def start(self, address: Address, spec: Spec) -> MemoryBody:
         await trio.lowlevel.checkpoint()
         self._pid += 1
-        transport = self.network.join(address.incarnation, address.name)
+        transport = self._join(address.incarnation, address.name)
         body = self.bodies[address.incarnation] = MemoryBody(
             self._pid,
             self._exchange_of(address, transport),
             transport,
             find=self.classes.find,
             look=partial(self._look_from, address.incarnation),
+            near=partial(self._near, CONTROLLER_INCARNATION),
             output=self._output,
             on_gone=self._gone,
         )
@@ -184,6 +192,9 @@ class MemoryHost:
         body = self.bodies.get(incarnation)
         return body.seen() if body is not None else self._left.get(incarnation, Evidence())
 
+    def _near(self, one: int, other: int) -> bool:
+        return not self.network.apart(one, other)
+
     def forget(self, incarnation: int) -> None:
         self._left.pop(incarnation, None)
 
@@ -194,13 +205,24 @@ async def open_memory_host(
     output: Callable[[str, str], None] = lambda name, line: None,
     weather: Weather | None = None,
     log: EventLog | None = None,
+    reliable: bool | None = None,
 ) -> AsyncIterator[MemoryHost]:
     """A world of its own.
 
     ``fault``, ``weather``, ``log``: see `runtime.memory`; ``output`` gets (name, line).
+    ``reliable``: whether what the network does to messages is made good, see `runtime.mended`;
+    if None, where there is weather that breaks its promises.
     """
     async with trio.open_nursery() as nursery:
-        host = MemoryHost(MemoryNetwork(nursery, fault, weather, log), output)
+        network = MemoryNetwork(nursery, fault, weather, log)
+        rough = weather is not None and weather.breaks_order
+        mended = rough if reliable is None else reliable
+
+        def join(incarnation: int, name: str) -> Wire:
+            transport = network.join(incarnation, name)
+            return Mended(transport, nursery) if mended else transport
+
+        host = MemoryHost(network, output, join)
         try:
             yield host
         finally:

@@ -15,9 +15,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from runtime import envelope as wire
-from runtime.codec import encode
+from runtime.codec import Buffer, encode
 from runtime.exits import ExitReason
 from runtime.pair import Peer
+from runtime.transport import Repeating
 
 if TYPE_CHECKING:
     from runtime.address import Address
@@ -44,10 +45,12 @@ class Outbox:
     def __init__(self, address: Address, transport: Transport, boot_id: str) -> None:
         self.address = address
         self.transport = transport
+        self._repeating = transport if isinstance(transport, Repeating) else None
         self.peers: dict[str, Peer] = {}  # by endpoint
         self.here = Peer(transport.endpoint)
         self.here.shares_clock = True
         self.linked: Callable[[Peer], None] = _ignore
+        self.unheard: Callable[[int], None] = _ignore  # told who speaks and is not heard
         self.strays: Counter[str] = Counter()
         self.boot_id = boot_id
         self.clock: Callable[[], float] = monotonic
@@ -113,6 +116,22 @@ class Outbox:
             peer.batch.body += payload
         self.post(peer, envelope)
 
+    def sign(self, peer: Peer, envelope: wire.Envelope) -> None:
+        """Send a sign of life: it waits for nothing that has to go again, and never goes again."""
+        if self._repeating is None or peer is self.here:
+            self.say(peer, envelope)
+            return
+        self.ready(peer)
+        if peer.dead is None:
+            self._repeating.send_once(peer.endpoint, encode(envelope))
+            peer.posted_at = self.clock()
+
+    def tell_stale(self, endpoint: str, frames: list[Buffer]) -> None:
+        """Say this to a process that was given up as dead, and is not. It is not heard."""
+        self.transport.connect(endpoint)
+        self.transport.send(endpoint, encode(self._hello))
+        self.transport.send(endpoint, frames)
+
     def close_idle(self) -> None:
         """Close what carried nothing for `IDLE_S`; the next use opens it again."""
         now = self.clock()
@@ -147,5 +166,5 @@ class Outbox:
         return taken
 
 
-def _ignore(peer: Peer) -> None:
+def _ignore(who: Peer | int) -> None:
     """Nobody wants to know."""

@@ -67,6 +67,10 @@ class ProcessBody:
         return stat is not None and stat.frozen
 
     @property
+    def held(self) -> bool:
+        return self._pidfd >= 0
+
+    @property
     def left(self) -> bool:
         page = read_page(self._folder, self._incarnation)
         return page is not None and page.left

@@ -38,6 +38,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     period_s: float = 10.0
     snapshot_every_s: float = 1.0
     hang_after_s: float = math.inf
+    lost_after_s: float = 60.0
     local: bool = False
     start_s: float = 30.0
     mailbox_messages: int = 8192

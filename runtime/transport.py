@@ -16,7 +16,7 @@ Invariants
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from runtime.codec import Buffer
 
@@ -66,3 +66,14 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Give back everything. Idempotent."""
+
+
+@runtime_checkable
+class Repeating(Transport, Protocol):
+    """A transport that sends again what was lost on its way."""
+
+    def send_once(self, endpoint: str, frames: Sequence[Buffer]) -> bool:
+        """As `send`, for signs of life: at once, beside all that waits, and never again.
+
+        They may be lost; they come neither twice nor after a later one.
+        """

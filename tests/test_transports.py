@@ -15,7 +15,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from runtime.codec import Buffer
 from runtime.keys import Keys, new_secret
 from runtime.listening import listen_at, reserve, site_of
-from runtime.memory import MemoryNetwork
+from runtime.memory import FaultFunction, MemoryNetwork, faithful
+from runtime.reliable import Reliable
 from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint
 from runtime.transport import Message, Transport
 from runtime.zmq_tcp import TcpTransport, public_of
@@ -24,6 +25,24 @@ from runtime.zmq_transport import ZmqTransport
 Frames = Sequence[Buffer]
 BOUND_S = 20
 GREETING = b"\xff\0\0\0\0\0\0\0\1\x7f\3\0CURVE".ljust(32, b"\0") + bytes(32)
+
+
+VIRTUAL = ("memory", "reliable", "weather")
+
+
+def rough(seed: int) -> FaultFunction:
+    """Loses, doubles and reorders."""
+    rng = random.Random(seed)
+
+    def fault(source: int, target: int, frames: Frames) -> Sequence[float]:
+        draw = rng.random()
+        if draw < 0.1:
+            return ()
+        if draw < 0.2:
+            return (rng.uniform(0, 0.05), rng.uniform(0, 0.5))
+        return (rng.uniform(0, 0.02),) if draw < 0.5 else (0.0,)
+
+    return fault
 
 
 class Wire:
@@ -38,10 +57,10 @@ class Wire:
         self.opened: list[Transport] = []
         self._folder = folder
         self._nursery = nursery
-        self._network = MemoryNetwork(nursery)
+        self._network = MemoryNetwork(nursery, rough(7) if kind == "weather" else faithful)
 
     def endpoint(self, incarnation: int) -> str:
-        if self.kind == "memory":
+        if self.kind in VIRTUAL:
             return f"memory:{incarnation}"
         if self.kind == "ipc":
             return f"ipc://{self._folder}/{incarnation}"
@@ -60,7 +79,7 @@ class Wire:
 
     def open(self, incarnation: int) -> Transport:
         transport: Transport
-        if self.kind == "memory":
+        if self.kind in VIRTUAL:
             transport = self._network.join(incarnation)
         elif self.kind == "ipc":
             transport = ZmqTransport(self.endpoint(incarnation), incarnation, self._nursery)
@@ -71,6 +90,8 @@ class Wire:
                 self._nursery,
                 keys=self.keys(incarnation),
             )
+        if self.kind in ("reliable", "weather", "reliable tcp"):
+            transport = Reliable(transport, self._nursery)
         self.opened.append(transport)
         return transport
 
@@ -87,7 +108,7 @@ async def open_wire(kind: str) -> AsyncIterator[Wire]:
         async with trio.open_nursery() as nursery:
             wire = Wire(kind, folder, nursery, held)
             try:
-                with trio.fail_after(BOUND_S):
+                with trio.fail_after(BOUND_S if kind != "weather" else 100 * BOUND_S):
                     yield wire
             finally:
                 for transport in wire.opened:
@@ -98,13 +119,14 @@ async def open_wire(kind: str) -> AsyncIterator[Wire]:
 @pytest.fixture
 def clock(kind: str) -> MockClock | None:
     """Virtual time where the wire is in this process, and only there."""
-    return MockClock(autojump_threshold=0) if kind == "memory" else None
+    return MockClock(autojump_threshold=0) if kind in VIRTUAL else None
 
 
 REAL_KINDS = [
-    pytest.param(kind, marks=pytest.mark.real) for kind in ("ipc", "tcp", "tcp6", "tcp bare")
+    pytest.param(kind, marks=pytest.mark.real)
+    for kind in ("ipc", "tcp", "tcp6", "tcp bare", "reliable tcp")
 ]
-every_kind = pytest.mark.parametrize("kind", ["memory", *REAL_KINDS])
+every_kind = pytest.mark.parametrize("kind", [*VIRTUAL, *REAL_KINDS])
 
 
 async def take(transport: Transport, count: int) -> list[tuple[int, list[bytes]]]:
