@@ -49,6 +49,11 @@ class Attendance:
         self._heard_at = trio.current_time()
         self._pinged = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether it has begun, and has nothing to answer."""
+        return self.ready and not (self._pinged or self._outbox or self.importing)
+
     def put(
         self, data: bytes, fds: Sequence[int] = (), wanted: Callable[[], bool] = lambda: True
     ) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from time import monotonic
 
 import msgspec
 
@@ -40,8 +41,11 @@ def see_nothing(incarnation: int, pid: int) -> Evidence:
     return Evidence()
 
 
-def looking_into(folder: str) -> Look:
-    """How processes of this machine look at each other: procfs, and the pages in ``folder``."""
+def looking_into(folder: str, clock: Callable[[], float] = monotonic) -> Look:
+    """How processes of this machine look at each other: procfs, and the pages in ``folder``.
+
+    ``clock``: by which the pages are written.
+    """
 
     def look(incarnation: int, pid: int) -> Evidence:
         stat = procfs.stat(pid)
@@ -51,7 +55,7 @@ def looking_into(folder: str) -> Look:
             cpu_ticks=stat.cpu_ticks if stat is not None else -1,
             loop_ticks=page.ticks if page is not None else -1,
             handler=page.handler if page is not None else "",
-            handler_age_s=age_s(page) if page is not None else 0.0,
+            handler_age_s=age_s(page, clock()) if page is not None else 0.0,
         )
 
     return look

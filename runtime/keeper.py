@@ -27,6 +27,7 @@ from typing import Final
 import msgspec
 import trio
 
+from runtime import procfs
 from runtime.asks import Ask, Asks, ForkedNode
 from runtime.attendance import Attendance
 from runtime.errors import SpawnError
@@ -128,6 +129,21 @@ class Keeper:
             self._on_replaced(why)
             if failures:
                 await trio.sleep(min(0.1 * 2**failures, 5.0))
+
+    @property
+    def owed(self) -> str:
+        """What a zygote that lives and is not stopped has still to do or say; "" if nothing."""
+        zygote, stat = self._zygote, procfs.stat(self.pid) if self._zygote is not None else None
+        if zygote is None or stat is None or stat.frozen or stat.state in ("Z", "X"):
+            return ""
+        if not zygote.idle:
+            return "the zygote has not answered"
+        if any(self._asks.all()):
+            return "the zygote has not carried out an order"
+        for node, pidfd in self._nodes.values():
+            if has_exited(pidfd):
+                return f"the zygote has not told how {node.name} ended"
+        return "" if stat.state == "S" else "the zygote is at work"
 
     async def settled(self) -> None:
         """The first zygote is ready. `SpawnError` if it could not begin."""

@@ -122,6 +122,11 @@ class LocalLine:
         self._control = control
         self._pidfd = os.pidfd_open(process.pid)
 
+    @property
+    def descriptors(self) -> set[int]:
+        """What tasks may wait for on its behalf."""
+        return {self._control.fileno(), self._pidfd}
+
     def send(self, data: bytes, fds: Sequence[int]) -> None:
         try:
             socket.send_fds(self._control, [data], fds)

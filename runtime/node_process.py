@@ -62,7 +62,7 @@ async def _live(order: Order, folder: str) -> ExitReason:
     boot = msgspec.msgpack.decode(order.boot, type=Boot)
     page = StatusPage(page_path(folder, order.incarnation), order.incarnation)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_outlive_nobody)
+        nursery.start_soon(outlive_nobody)
         transport = open_transport(boot.endpoint, order.incarnation, nursery, MAX_PEERS, boot.keys)
         transport.connect(boot.controller.endpoint)  # while we build the rest
         exchange = Exchange(
@@ -72,8 +72,8 @@ async def _live(order: Order, folder: str) -> ExitReason:
             clock_offset=clock_offset(),
             controller=boot.controller.endpoint,
         )
-        node = Node(exchange, _Process(page), looking_into(folder))
-        nursery.start_soon(_hear_signals, node)
+        node = Node(exchange, Process(page), looking_into(folder))
+        nursery.start_soon(hear_signals, node)
         nursery.start_soon(_tick, page)
         try:
             reason = await node.run()
@@ -84,7 +84,7 @@ async def _live(order: Order, folder: str) -> ExitReason:
     return reason
 
 
-class _Process:
+class Process:
     """This process, as its node sees it."""
 
     def __init__(self, page: StatusPage) -> None:
@@ -101,7 +101,7 @@ class _Process:
         print(text, file=sys.stderr)
 
 
-async def _outlive_nobody() -> None:
+async def outlive_nobody() -> None:
     """End when the controller has."""
     await trio.lowlevel.wait_readable(CONTROLLER_FD)
     with suppress(OSError):
@@ -109,7 +109,7 @@ async def _outlive_nobody() -> None:
     os._exit(1)
 
 
-async def _hear_signals(node: Node) -> None:
+async def hear_signals(node: Node) -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
             node.stop()

@@ -20,10 +20,10 @@ import trio
 from runtime import procfs
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.asks import ForkedNode
-from runtime.evidence import looking_into, read_page
+from runtime.evidence import Look, looking_into, read_page
 from runtime.exchange import Exchange
 from runtime.keeper import PRELOAD, Keeper, open_zygote
-from runtime.launcher import LocalLauncher
+from runtime.launcher import Launcher, LocalLauncher
 from runtime.life import Boot
 from runtime.node_process import START, boot_id, clock_offset
 from runtime.oom import OomWatch
@@ -38,8 +38,8 @@ from runtime.run_folder import (
     raise_open_file_limit,
     socket_path,
 )
+from runtime.transport import Transport
 from runtime.wiring import IPC, Net, Wiring, wiring
-from runtime.zmq_transport import ZmqTransport
 
 REHEARSAL = "runtime.rehearsal:prepare"
 
@@ -52,7 +52,7 @@ class ProcessBody:
     ) -> None:
         self.pid = node.pid
         self._incarnation = node.incarnation
-        self._pidfd = node.pidfd
+        self.pidfd = node.pidfd  # -1 once it is closed
         self._name = name
         self._folder = folder
         self._outputs = outputs
@@ -76,14 +76,14 @@ class ProcessBody:
         return page is not None and page.left
 
     def signal(self, number: int) -> None:
-        if self._pidfd >= 0:
-            send_signal(self._pidfd, number)
+        if self.pidfd >= 0:
+            send_signal(self.pidfd, number)
 
     async def wait_gone(self) -> None:
-        await wait_exited(self._pidfd)
+        await wait_exited(self.pidfd)
 
     async def exited(self) -> Exited:
-        return Exited(self._incarnation, self.pid, await wait_status(self._pidfd))
+        return Exited(self._incarnation, self.pid, await wait_status(self.pidfd))
 
     def last_lines(self) -> tuple[str, ...]:
         if self._lines is None:
@@ -95,22 +95,25 @@ class ProcessBody:
 
     def close(self) -> None:
         self.last_lines()  # else they would be followed for ever
-        pidfd, self._pidfd = self._pidfd, -1
+        pidfd, self.pidfd = self.pidfd, -1
         close_pidfd(pidfd)
 
 
 class ProcessHost:
     """Made by `open_process_host`."""
 
+    START = START
+
     def __init__(
         self,
         folder: str,
         wiring: Wiring,
-        transport: ZmqTransport,
+        transport: Transport,
         output: Callable[[str, str], None],
     ) -> None:
         self.keeper: Keeper
-        self.look = looking_into(folder)
+        self.launcher: Launcher = LocalLauncher()
+        self.look: Look = looking_into(folder)
         self._folder = folder
         self._wiring = wiring
         self._transport = transport
@@ -130,9 +133,9 @@ class ProcessHost:
     async def open(self, on_exit: Callable[[Exited], None]) -> AsyncIterator[None]:
         async with open_zygote(
             self._folder,
-            LocalLauncher(),
+            self.launcher,
             on_exit=on_exit,
-            preload=(*PRELOAD, START.partition(":")[0], REHEARSAL.partition(":")[0]),
+            preload=(*PRELOAD, self.START.partition(":")[0], REHEARSAL.partition(":")[0]),
             prepare=REHEARSAL,
         ) as self.keeper:
             yield
@@ -148,7 +151,7 @@ class ProcessHost:
             self._boot, endpoint=address.endpoint, keys=self._wiring.keys(address.incarnation)
         )
         order = Order(
-            START,
+            self.START,
             spec.entry,
             address.name,
             address.incarnation,
@@ -189,7 +192,7 @@ async def open_process_host(
 
 
 @asynccontextmanager
-async def _open_wire(wires: Wiring) -> AsyncIterator[ZmqTransport]:
+async def _open_wire(wires: Wiring) -> AsyncIterator[Transport]:
     """The controller's sockets; nobody reads them any more when they are closed."""
     async with trio.open_nursery() as nursery:
         transport = wires.open(nursery)

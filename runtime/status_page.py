@@ -19,7 +19,6 @@ two looks make a torn record unlikely, and the second look at a later one finds 
 import mmap
 import os
 import struct
-import time
 from types import TracebackType
 from typing import Final, Self
 
@@ -171,6 +170,6 @@ def read_status(path: str) -> Status | None:
         return None
 
 
-def age_s(status: Status) -> float:
-    """Seconds that the running handler has been running; 0.0 if none runs."""
-    return max(0.0, time.monotonic() - status.since) if status.handler else 0.0
+def age_s(status: Status, now: float) -> float:
+    """Seconds that the running handler has been running by ``now``; 0.0 if none runs."""
+    return max(0.0, now - status.since) if status.handler else 0.0

@@ -24,6 +24,7 @@ from runtime.keys import Keys, keep_keys, new_keys
 from runtime.listening import listen_at, reserve, site_of
 from runtime.run_folder import socket_path
 from runtime.tcp_endpoint import SCHEME, Site, TcpEndpoint, parse_site
+from runtime.transport import Transport
 from runtime.zmq_tcp import TcpTransport, check_safe, public_of
 from runtime.zmq_transport import ZmqTransport
 
@@ -75,7 +76,7 @@ def check_net(
 class Wiring(Protocol):
     """The wire of one system, as its controller has it."""
 
-    def open(self, nursery: trio.Nursery) -> ZmqTransport:
+    def open(self, nursery: trio.Nursery) -> Transport:
         """The controller's own transport. `OSError`: it cannot listen."""
 
     def endpoint(self, incarnation: int) -> str:

@@ -100,8 +100,8 @@ def test_a_writer_that_was_killed_in_the_middle_leaves_the_record_before(tmp_pat
 
 def test_a_running_handler_has_an_age() -> None:
     running = Status(7, 1, 0, 0, "add", time.monotonic() - 5.0)
-    assert 5.0 <= age_s(running) < 6.0
-    assert age_s(Status(7, 1, 0, 0, "", 0.0)) == 0.0
+    assert 5.0 <= age_s(running, time.monotonic()) < 6.0
+    assert age_s(Status(7, 1, 0, 0, "", 0.0), 5.0) == 0.0
 
 
 @pytest.mark.real

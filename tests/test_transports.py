@@ -17,6 +17,7 @@ from runtime.keys import Keys, new_secret
 from runtime.listening import listen_at, reserve, site_of
 from runtime.memory import FaultFunction, MemoryNetwork, faithful
 from runtime.reliable import Reliable
+from runtime.socket_transport import SocketTransport
 from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint
 from runtime.transport import Message, Transport
 from runtime.zmq_tcp import TcpTransport, public_of
@@ -62,8 +63,8 @@ class Wire:
     def endpoint(self, incarnation: int) -> str:
         if self.kind in VIRTUAL:
             return f"memory:{incarnation}"
-        if self.kind == "ipc":
-            return f"ipc://{self._folder}/{incarnation}"
+        if self.kind in ("ipc", "unix"):
+            return f"{self.kind}://{self._folder}/{incarnation}"
         if incarnation not in self._endpoints:
             host = "::1" if self.kind == "tcp6" else "127.0.0.1"
             reserved = self._held.enter_context(reserve(host))
@@ -81,6 +82,8 @@ class Wire:
         transport: Transport
         if self.kind in VIRTUAL:
             transport = self._network.join(incarnation)
+        elif self.kind == "unix":
+            transport = SocketTransport(self.endpoint(incarnation), incarnation, self._nursery)
         elif self.kind == "ipc":
             transport = ZmqTransport(self.endpoint(incarnation), incarnation, self._nursery)
         else:
@@ -124,7 +127,7 @@ def clock(kind: str) -> MockClock | None:
 
 REAL_KINDS = [
     pytest.param(kind, marks=pytest.mark.real)
-    for kind in ("ipc", "tcp", "tcp6", "tcp bare", "reliable tcp")
+    for kind in ("ipc", "unix", "tcp", "tcp6", "tcp bare", "reliable tcp")
 ]
 every_kind = pytest.mark.parametrize("kind", [*VIRTUAL, *REAL_KINDS])
 
@@ -456,16 +459,20 @@ def shouts() -> dict[str, bytes]:
         "text": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         "half a greeting": greeting,
         "a greeting and noise": greeting + b"\3\0NULL" + bytes(48) + rng.randbytes(5000),
+        "a message of 2**32 frames": b"regrow" + bytes(16) + b"\xff" * 4,
+        "two frames of 2**31 bytes": b"regrow" + bytes(16) + b"\0\0\0\2" + b"\x7f" * 8,
+        "half a message": b"regrow" + bytes(16) + b"\0\0\0\1\0\0\0\7abc",
         "a frame of 2**63 bytes": greeting + b"\3\0NULL" + bytes(48) + b"\2\x7f" + b"\xff" * 7,
     }
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("shout", shouts().values(), ids=shouts().keys())
-async def test_a_connection_that_is_no_zmtp_does_no_harm(shout: bytes) -> None:
-    async with open_wire("ipc") as wire:
+@pytest.mark.parametrize("kind", ["ipc", "unix"])
+async def test_a_connection_that_speaks_otherwise_does_no_harm(kind: str, shout: bytes) -> None:
+    async with open_wire(kind) as wire:
         near, far = wire.two()
-        path = far.endpoint.removeprefix("ipc://")
+        path = far.endpoint.removeprefix(f"{kind}://")
         for frames in numbered(0, 20):
             with socket.socket(socket.AF_UNIX) as stranger:
                 stranger.connect(path)
