@@ -34,7 +34,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.system import System, open_system
 from actors.virtual import open_virtual_system
 from runtime.errors import ActorError
-from runtime.weather import Weather
+from runtime.weather import Rule, Weather
 from tests.chaos_actors import Chaotic
 from tests.chaos_audit import Auditor, settle_journal
 from tests.chaos_driver import Driver, judge_tree
@@ -62,12 +62,16 @@ class Failure(Exception):
 
 
 def weather_of(seed: str) -> Weather | None:
-    """In half of the runs whatever travels takes a while, and overtakes nothing."""
+    """In half of the runs whatever travels takes a while; in half of these, some of it is lost."""
     rng = Random(f"weather of {seed}")
     if rng.random() < 0.5:
         return None
     worst_s = rng.choice((0.01, 0.2))
-    return Weather(latency_s=worst_s / 256, delay=0.2, delay_s=(0.0, worst_s), seed=seed)
+    late = Rule(latency_s=worst_s / 256, delay=0.2, delay_s=(0.0, worst_s))
+    if rng.random() < 0.5:
+        return Weather(late, seed=seed)
+    losing = msgspec.structs.replace(late, drop=0.01, duplicate=0.02, reorder=0.05)
+    return Weather(losing, seed=seed)
 
 
 def run_virtual(seed: str, ops: Sequence[Op] | None = None) -> int:

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from runtime.event_log import EventLog
+from runtime.weather import Weather
 from tests.lively import run, windy
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +44,13 @@ def test_a_run_is_the_same_in_every_process_and_folder(tmp_path: Path) -> None:
 
 def test_a_run_is_the_same_each_time() -> None:
     assert {run(1, windy(1)).digest for _ in range(RUNS)} == {once(1, 1).digest}
+
+
+def test_a_run_that_loses_messages_is_the_same_each_time() -> None:
+    losing = Weather(seed=1, latency_s=0.002, drop=0.02, duplicate=0.02, reorder=0.05)
+    logs = [run(1, losing) for _ in range(RUNS + 1)]
+    assert len({log.digest for log in logs}) == 1
+    assert {line.rpartition(" ")[2] for line in logs[0].lines} > {"dropped", "late", "came"}
 
 
 def test_the_scene_is_lively() -> None:
