@@ -68,7 +68,7 @@ class ProcessBody:
 
     @property
     def held(self) -> bool:
-        return self._pidfd >= 0
+        return self.pidfd >= 0
 
     @property
     def left(self) -> bool:
