@@ -565,20 +565,20 @@ def test_weather_is_drawn_from_the_seed_of_the_run_and_told_of_a_failure(
         """
 from runtime.weather import Weather
 
-@pytest.mark.regrow(weather=Weather(kinds="beat", drop=0.5), seed=7)
+@pytest.mark.regrow(weather=Weather(kinds="beat", delay=0.5), seed=7)
 async def test_it(system, network, regrow_seed):
     await system.spawn(Counter)
     await trio.sleep(30)
     assert network.weather.seed == regrow_seed
     pytest.fail(f"saw {network.faults}", pytrace=False)
 
-@pytest.mark.regrow(weather=Weather(kinds="beat", drop=0.5, seed=3))
+@pytest.mark.regrow(weather=Weather(kinds="beat", delay=0.5, seed=3))
 async def test_its_own_seed(system, network):
     assert network.weather.seed == 3
 """,
     )
     result.assert_outcomes(failed=1, passed=1)
-    assert re.search(r"regrow: what the weather did \(\d+\) -+\n  Drop\(", output(result))
+    assert re.search(r"regrow: what the weather did \(\d+\) -+\n  Delay\(", output(result))
     assert seen(run(pytester, "", "-k", "test_it", "--regrow-seed", "7"))[0] == seen(result)[0]
     assert seen(run(pytester, "", "-k", "test_it", "--regrow-seed", "8"))[0] != seen(result)[0]
 
