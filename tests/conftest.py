@@ -102,6 +102,10 @@ def outcome(scenario: Scenario, request: pytest.FixtureRequest) -> Outcome:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if said := scenario_play.summary():
         terminalreporter.line(said)
+    why_not = scenario_play.WHY_NOT
+    skipped = [str(each.longrepr) for each in terminalreporter.stats.get("skipped", [])]
+    if why_not and (count := sum(why_not in each for each in skipped)):
+        terminalreporter.line(f"{count} tests of Multipath TCP were skipped: {why_not}")
 
 
 @pytest.fixture
