@@ -73,7 +73,9 @@ def _bound(site: Site, option: int, make: MakeSocket = socket.socket) -> socket.
         bound.bind((site.host, site.port))
     except OSError as error:
         bound.close()
-        raise type(error)(f"cannot listen on {site}: {error.strerror}") from error
+        told = type(error)(f"cannot listen on {site}: {error.strerror}")
+        told.errno = error.errno
+        raise told from error
     return bound
 
 

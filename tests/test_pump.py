@@ -20,6 +20,8 @@ from runtime.multipath.streams import Streams
 from runtime.tcp_endpoint import Site
 from tests import mptcp
 
+pytestmark = pytest.mark.real
+
 BOUND_S = 30
 WIRES = ("unix", "tcp", "mptcp")
 every_wire = pytest.mark.parametrize("wire", WIRES)
@@ -126,10 +128,9 @@ async def test_a_failure_of_one_side_is_told_to_the_other(wire: str, side: str) 
         await wait_all_tasks_blocked(0.05)
         breaks.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pump._RESET)
         breaks.socket.close()
-        with pytest.raises(trio.BrokenResourceError):
+        with suppress(trio.BrokenResourceError):  # a local socket tells it as an end
             while await hears.receive_some():
                 pass
-            raise trio.BrokenResourceError  # a local socket tells an end and a failure alike
     assert between.failure is not None or not (between.out.ended and between.back.ended)
 
 
@@ -229,9 +230,10 @@ async def test_an_address_that_is_silent_is_overtaken(
 
     monkeypatch.setattr(dialling, "ATTEMPT_S", BOUND_S)
     with Silent() as site, trio.fail_after(BOUND_S):
-        with await dial([site, site_of(listening)], make) as stream:
-            assert stream.getpeername() == listening.getsockname()
-            assert [each.fileno() == -1 for each in made] == [True, False]
+        stream = await dial([site, site_of(listening)], make)
+        assert stream.getpeername() == listening.getsockname()
+        assert [each.fileno() == -1 for each in made] == [True, False]
+        stream.close()
 
 
 async def test_when_nobody_answers_the_error_says_so_of_each(
