@@ -26,8 +26,9 @@ import zmq
 
 from runtime.codec import Buffer
 from runtime.keys import Keys
+from runtime.link_report import StreamReport
 from runtime.listening import listen_at
-from runtime.multipath.network_link import Incoming, Outgoing, StreamReport, listen_locally
+from runtime.multipath.network_link import Incoming, Outgoing, listen_locally
 from runtime.multipath.streams import Streams
 from runtime.tcp_endpoint import Site
 from runtime.zmq_tcp import TcpTransport, use
@@ -122,6 +123,10 @@ class MptcpTransport(TcpTransport):
     def reports(self) -> dict[str, StreamReport]:
         """What is known of the link to each peer, by its endpoint."""
         return {endpoint: link.report() for endpoint, link in self.outgoing.items()}
+
+    def incoming_reports(self) -> list[StreamReport]:
+        """What is known of the streams by which others call."""
+        return self.incoming.reports()
 
 
 def _bind_locally(socket: "zmq.Socket[bytes]") -> str:

@@ -26,14 +26,13 @@ import termios
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
 import trio
 
+from runtime.link_report import StreamReport
 from runtime.listening import BACKLOG
 from runtime.multipath.dialling import dial
 from runtime.multipath.inspection import PLAIN_TCP, full_info, speaks_mptcp
 from runtime.multipath.pump import Pump
-from runtime.multipath.statistics import FullInfo
 from runtime.multipath.streams import Streams, settle
 from runtime.tcp_endpoint import Site
 
@@ -50,41 +49,26 @@ AT_ONCE: Final = 16
 _OUT_OF: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class StreamReport(msgspec.Struct, frozen=True):
-    """One stream of a link as this process sees it. Bytes are those of the stream's payload.
-
-    ``remote`` is "" where none is open now, and then ``note`` says why. ``full`` is what the kernel
-    knows of its subflows; None for plain TCP, and then ``note`` says why it is that.
-    """
-
-    outgoing: bool
-    local: str = ""
-    remote: str = ""
-    sent_bytes: int = 0
-    received_bytes: int = 0
-    full: FullInfo | None = None
-    note: str = ""
-
-    @property
-    def is_multipath(self) -> bool:
-        return self.full is not None
-
-
 def report_on(pump: Pump, streams: Streams, outgoing: bool) -> StreamReport:
     """What is known of an open stream."""
-    full, note = None, ""
+    full, outer = None, pump.outer
     try:
-        local, remote = (_text(name()) for name in (pump.outer.getsockname, pump.outer.getpeername))
-        full = full_info(pump.outer)
+        local, remote = (_text(name()) for name in (outer.getsockname, outer.getpeername))
+        full = full_info(outer)
     except OSError as error:
         if error.errno not in PLAIN_TCP:
             return StreamReport(outgoing, note=f"not connected: {error.strerror}")
     if full is not None and full.mptcp.fallback:
         full = None
-    if full is None:
-        note = streams.missing or "fell back to plain TCP"
-    sent, received = pump.out.count, pump.back.count
-    return StreamReport(outgoing, local, remote, sent, received, full, note)
+    return StreamReport(
+        outgoing,
+        local=local,
+        remote=remote,
+        sent_bytes=pump.out.count,
+        received_bytes=pump.back.count,
+        full=full,
+        note="" if full is not None else f"plain TCP: {streams.missing or 'it fell back'}",
+    )
 
 
 def _text(name: tuple[str, int]) -> str:
