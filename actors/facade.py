@@ -25,6 +25,8 @@ from actors.ref import ActorRef, ref_to
 from runtime.accounts import Audit, DeadLetter
 from runtime.address import CONTROLLER, Address
 from runtime.exits import ExitReason
+from runtime.link_inquiry import ask_links
+from runtime.link_report import LinkReport
 from runtime.registrar import Row
 from runtime.service import Service
 from runtime.signature import signature_of
@@ -116,6 +118,14 @@ class Facade:
     async def audit(self) -> Audit:
         """The accounts of all senders, added up, within a second; see `Audit`."""
         return await requests.audit(self.cell)
+
+    async def link_report(self, ref: ActorRef[Any]) -> LinkReport:
+        """What the process of that actor knows of its network links, as they are now.
+
+        Raises:
+            ActorDeadError, UnreachableError: it cannot be had.
+        """
+        return await ask_links(self.cell, ref)
 
     async def dead_letters(self) -> list[DeadLetter]:
         """The last 1,000 dead letters of the whole tree, oldest first; those alike share one."""

@@ -24,6 +24,8 @@ from runtime.exits import ExitReason
 from runtime.inquiry import Account as Account
 from runtime.inquiry import Audit as Audit
 from runtime.inquiry import Letters as Letters
+from runtime.inquiry import LinksAsked as LinksAsked
+from runtime.inquiry import LinksTold as LinksTold
 from runtime.inquiry import Mark as Mark
 from runtime.inquiry import Marked as Marked
 from runtime.inquiry import Ping as Ping
@@ -361,6 +363,7 @@ type_union: Any = (
     | Unguard | Watch | Unwatch | Down | Verdict | Pace
     | Run | Monitor | Demonitor | Fallen | Suspicion | Link | Snapshot
     | Audit | Account | Mark | Marked | Letters | Ping | Pong | Traced | Station
+    | LinksAsked | LinksTold
 )  # fmt: skip
 
 VERSION = 1

@@ -30,6 +30,7 @@ from runtime.errors import WireError
 from runtime.item_routing import item_came, more_granted, stream_ended, streams_of
 from runtime.leader import Leader
 from runtime.letters import Letters
+from runtime.link_reporting import LinkReporting
 from runtime.outbox import IDLE_S
 from runtime.pair import Inbound, Outbound, Peer
 from runtime.pings import Pings
@@ -94,6 +95,7 @@ class Exchange(Settling):
         self.auditing = Auditing(self)
         self.pings = Pings(self)
         self.stations = Stations(self)
+        self.links = LinkReporting(self)
         self.holders: dict[str, Address] = {}  # of names that are followed
         self.reading: Reading = (
             Reader(transport, self.drain, self.flush)

@@ -1,10 +1,11 @@
-"""Envelopes of those who look into a system: accounts, dead letters, pings, traces.
+"""Envelopes of those who look into a system: accounts, dead letters, pings, traces, links.
 
 They are part of `runtime.envelope`, whose invariants hold for them too; the tags are from one row.
 """
 
 from runtime.accounts import DeadLetter, Imbalance
 from runtime.envelope_base import Envelope
+from runtime.link_report import LinkReport
 
 
 class Audit(Envelope, frozen=True, tag=54):
@@ -82,3 +83,18 @@ class Station(Envelope, frozen=True, tag=62):
     id: int
     name: str
     at: float
+
+
+class LinksAsked(Envelope, frozen=True, tag=63):
+    """What do you know of your network links? Asked of the process of ``pair``'s target."""
+
+    pair: int
+    id: int
+
+
+class LinksTold(Envelope, frozen=True, tag=64):
+    """The answer to a `LinksAsked`."""
+
+    pair: int
+    id: int
+    report: LinkReport

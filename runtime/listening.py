@@ -16,27 +16,30 @@ Source: socket(7), SO_REUSEPORT, SO_ATTACH_FILTER; bpf(4) for the one instructio
 import ctypes
 import socket
 import struct
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeAlias
 
 from runtime.tcp_endpoint import Site
 
 BACKLOG: Final = 128
 """Who waits here is let in though the gate has been shut meanwhile."""
+MakeSocket: TypeAlias = Callable[[int, int, int], socket.socket]
 _ATTACH_FILTER: Final = 26
 _DETACH_FILTER: Final = 27
 _KEEP_NOTHING: Final = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K: 0 bytes of a packet
 
 
-def reserve(host: str) -> socket.socket:
+def reserve(host: str, port: int = 0) -> socket.socket:
     """A port of that address is ours: `listen_at` can share it. `OSError` names the address."""
-    return _bound(Site(host, 0), socket.SO_REUSEPORT)
+    return _bound(Site(host, port), socket.SO_REUSEPORT)
 
 
-def listen_at(sites: Iterable[Site], *, reserved: bool = False) -> list[socket.socket]:
+def listen_at(
+    sites: Iterable[Site], *, reserved: bool = False, make: MakeSocket = socket.socket
+) -> list[socket.socket]:
     """Sockets that listen and do not block, one for each site.
 
-    ``reserved``: the ports are shared with those who reserved them.
+    ``reserved``: the ports are shared with those who reserved them. ``make``: MPTCP's, say.
 
     Raises:
         OSError: one is taken, or no address of this host; it is named.
@@ -45,7 +48,7 @@ def listen_at(sites: Iterable[Site], *, reserved: bool = False) -> list[socket.s
     try:
         for site in sites:
             option = socket.SO_REUSEPORT if reserved else socket.SO_REUSEADDR
-            listening.append(_bound(site, option))
+            listening.append(_bound(site, option, make))
             listening[-1].listen(BACKLOG)
     except OSError:
         for each in listening:
@@ -60,9 +63,9 @@ def site_of(bound: socket.socket) -> Site:
     return Site(host, port)
 
 
-def _bound(site: Site, option: int) -> socket.socket:
+def _bound(site: Site, option: int, make: MakeSocket = socket.socket) -> socket.socket:
     family = socket.AF_INET6 if site.is_v6 else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    bound = make(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0)
     try:
         bound.setsockopt(socket.SOL_SOCKET, option, 1)
         if site.is_v6:
@@ -70,7 +73,9 @@ def _bound(site: Site, option: int) -> socket.socket:
         bound.bind((site.host, site.port))
     except OSError as error:
         bound.close()
-        raise type(error)(f"cannot listen on {site}: {error.strerror}") from error
+        told = type(error)(f"cannot listen on {site}: {error.strerror}")
+        told.errno = error.errno
+        raise told from error
     return bound
 
 

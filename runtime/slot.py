@@ -30,7 +30,7 @@ class Slot(Seat):
         self.task = None
         self.outbound = outbound
         self.handler = handler
-        self.answer: wire.Reply | wire.Fail | wire.Pong | None = None
+        self.answer: wire.Reply | wire.Fail | wire.Pong | wire.LinksTold | None = None
         self.payload: Buffer = b""
         self.weight = 0
         self.buffers: Sequence[Buffer] = ()

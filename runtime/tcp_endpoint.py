@@ -1,6 +1,7 @@
 """Where a process listens on a network, as text.
 
     tcp://192.0.2.7:5555,[2001:db8::7]:5556?key=3Zxq...&n=12
+    mptcp://192.0.2.7:5555,198.51.100.7:5555?key=3Zxq...&n=12
 
 The addresses of one process, in the order in which it prefers them, its public key where the
 system has keys, and its incarnation, so that no two lives share a text though one may get the
@@ -22,11 +23,11 @@ from typing import Final
 
 import msgspec
 
-SCHEME: Final = "tcp://"
+SCHEMES: Final = ("tcp://", "mptcp://")
 KEY_BYTES: Final = 32
 MAX_SITES: Final = 16
 _ENDPOINT: Final = re.compile(
-    r"tcp://([^?]{1,2048})\?(?:key=([A-Za-z0-9_-]{43})&)?n=([0-9]{1,20})", re.ASCII
+    r"((?:mp)?tcp)://([^?]{1,2048})\?(?:key=([A-Za-z0-9_-]{43})&)?n=([0-9]{1,20})", re.ASCII
 )
 _SITE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?", re.ASCII)
 
@@ -55,10 +56,11 @@ class TcpEndpoint(msgspec.Struct, frozen=True):
     sites: tuple[Site, ...]
     key: bytes
     incarnation: int
+    kind: str = "tcp"
 
     def __str__(self) -> str:
         key = f"key={to_text(self.key)}&" if self.key else ""
-        return f"{SCHEME}{','.join(map(str, self.sites))}?{key}n={self.incarnation}"
+        return f"{self.kind}://{','.join(map(str, self.sites))}?{key}n={self.incarnation}"
 
 
 def parse_endpoint(text: str) -> TcpEndpoint:
@@ -70,10 +72,12 @@ def parse_endpoint(text: str) -> TcpEndpoint:
     found = _ENDPOINT.fullmatch(text)
     if found is None:
         raise ValueError(f"no endpoint of a network: {text[:200]!r}")
-    sites = tuple(parse_site(each) for each in found[1].split(","))
+    sites = tuple(parse_site(each) for each in found[2].split(","))
     if len(sites) > MAX_SITES or not all(site.port for site in sites):
         raise ValueError(f"no endpoint of a network: {text[:200]!r}")
-    return TcpEndpoint(sites, from_text(found[2]) if found[2] else b"", int(found[3]))
+    return TcpEndpoint(
+        sites, from_text(found[3]) if found[3] else b"", int(found[4]), kind=found[1]
+    )
 
 
 def parse_site(text: str) -> Site:

@@ -64,7 +64,7 @@ async def trace(
     signature.encode(args, body, whole=True)
     passed.append(("encoded", exchange.monotonic))
     await trio.lowlevel.checkpoint_if_cancelled()
-    outbound = await _open_pair(source, target)
+    outbound = await open_followed(source, target)
     outbound.check()
     if outbound.waiters or not outbound.window.has_room(len(body)):
         await calls.wait_for_credit(outbound, len(body))
@@ -118,7 +118,8 @@ async def trace(
     return Trace(stations, result, error)
 
 
-async def _open_pair(source: Service, target: Address) -> Outbound:
+async def open_followed(source: Service, target: Address) -> Outbound:
+    """As `calls.open_pair`; of a name that is followed, whoever holds it is asked for."""
     try:
         return calls.open_pair(source, target)
     except NotLookedUp:

@@ -11,8 +11,9 @@ Invariants
 
 from __future__ import annotations
 
+import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -22,13 +23,16 @@ from runtime.address import CONTROLLER_INCARNATION
 from runtime.errors import SpawnError
 from runtime.keys import Keys, keep_keys, new_keys
 from runtime.listening import listen_at, reserve, site_of
+from runtime.multipath.streams import Streams
 from runtime.run_folder import socket_path
-from runtime.tcp_endpoint import SCHEME, Site, TcpEndpoint, parse_site
+from runtime.tcp_endpoint import SCHEMES, Site, TcpEndpoint, parse_site
 from runtime.transport import Transport
+from runtime.zmq_mptcp import MptcpTransport
 from runtime.zmq_tcp import TcpTransport, check_safe, public_of
 from runtime.zmq_transport import ZmqTransport
 
-Kind = Literal["ipc", "tcp"]
+Kind = Literal["ipc", "tcp", "mptcp"]
+_TRIES = 16
 LOOPBACK = Site("127.0.0.1", 0)
 
 
@@ -56,8 +60,8 @@ def check_net(
     Raises:
         ValueError: it does not.
     """
-    if kind not in ("ipc", "tcp"):
-        raise ValueError(f"transport must be ipc or tcp, not {kind!r}")
+    if kind not in ("ipc", "tcp", "mptcp"):
+        raise ValueError(f"transport must be ipc, tcp or mptcp, not {kind!r}")
     if kind == "ipc":
         for name, value in (("listen", listen), ("keys", keys), ("insecure", insecure)):
             if value:
@@ -70,7 +74,7 @@ def check_net(
         raise ValueError("insecure means that there are no keys: not with keys")
     if insecure:
         check_safe(sites, None)
-    return Net("tcp", sites, keys, insecure)
+    return Net("tcp" if kind == "tcp" else "mptcp", sites, keys, insecure)
 
 
 class Wiring(Protocol):
@@ -100,8 +104,10 @@ def open_transport(
     keys: Keys | None = None,
 ) -> ZmqTransport:
     """A process listens where it was told to."""
-    if endpoint.startswith(SCHEME):
-        return TcpTransport(endpoint, incarnation, nursery, max_sockets, keys=keys)
+    if endpoint.startswith(SCHEMES):
+        on_tcp = endpoint.startswith(SCHEMES[0])
+        make = TcpTransport if on_tcp else MptcpTransport
+        return make(endpoint, incarnation, nursery, max_sockets, keys=keys)
     return ZmqTransport(endpoint, incarnation, nursery, max_sockets)
 
 
@@ -116,7 +122,7 @@ def wiring(net: Net, folder: str) -> Wiring:
     keys = None
     if not net.insecure:
         keys = new_keys() if net.keys is None else keep_keys(net.keys)
-    return TcpWiring(net.listen, keys)
+    return (TcpWiring if net.kind == "tcp" else MptcpWiring)(net.listen, keys)
 
 
 class IpcWiring:
@@ -144,6 +150,8 @@ class IpcWiring:
 class TcpWiring:
     """Ports of this host, reserved one by one, and a key pair for each node."""
 
+    kind: Kind = "tcp"
+
     def __init__(self, listen: Sequence[Site], keys: Keys | None) -> None:
         self._listen = listen
         self._keys = keys
@@ -161,10 +169,10 @@ class TcpWiring:
     def endpoint(self, incarnation: int) -> str:
         reserved = self._reserved[incarnation] = []
         try:
-            reserved.extend(reserve(site.host) for site in self._listen)
+            reserved.extend(self._reserve())
         except OSError as error:
             self.forget(incarnation)
-            self._failures[incarnation] = f"there is no port for it: {error.strerror}"
+            self._failures[incarnation] = f"there is no port for it: {error}"
             return f"nowhere:{incarnation}"
         keys = None
         if self._keys is not None:
@@ -173,7 +181,11 @@ class TcpWiring:
 
     def _text(self, incarnation: int, bound: Sequence[socket.socket], keys: Keys | None) -> str:
         public = public_of(keys.own) if keys is not None else b""
-        return str(TcpEndpoint(tuple(site_of(each) for each in bound), public, incarnation))
+        sites = tuple(site_of(each) for each in bound)
+        return str(TcpEndpoint(sites, public, incarnation, self.kind))
+
+    def _reserve(self) -> list[socket.socket]:
+        return [reserve(site.host) for site in self._listen]
 
     def keys(self, incarnation: int) -> Keys | None:
         if incarnation in self._failures:
@@ -189,3 +201,55 @@ class TcpWiring:
     def close(self) -> None:
         for incarnation in list(self._reserved):
             self.forget(incarnation)
+
+
+class MptcpWiring(TcpWiring):
+    """As over tcp, with one port for all addresses of a process.
+
+    A peer that is told of a further address tries the port that it knows.
+    """
+
+    kind: Kind = "mptcp"
+
+    def open(self, nursery: trio.Nursery) -> ZmqTransport:
+        streams = Streams()
+
+        def bind(site: Site) -> socket.socket:
+            return listen_at([site], make=streams.make)[0]
+
+        listening = _one_port(self._listen, bind)
+        endpoint = self._text(CONTROLLER_INCARNATION, listening, self._keys)
+        return MptcpTransport(
+            endpoint,
+            CONTROLLER_INCARNATION,
+            nursery,
+            keys=self._keys,
+            listening=listening,
+            streams=streams,
+        )
+
+    def _reserve(self) -> list[socket.socket]:
+        def bind(site: Site) -> socket.socket:
+            return reserve(site.host, site.port)
+
+        return _one_port([Site(site.host, 0) for site in self._listen], bind)
+
+
+def _one_port(sites: Sequence[Site], bind: Callable[[Site], socket.socket]) -> list[socket.socket]:
+    """Sockets bound there; ports that are 0 become the same, one that is free everywhere."""
+    asked = {site.port for site in sites if site.port}
+    for tries_left in reversed(range(_TRIES)):
+        free = min(asked, default=0)
+        bound: list[socket.socket] = []
+        try:
+            for site in sites:
+                bound.append(bind(Site(site.host, site.port or free)))
+                free = free or site_of(bound[-1]).port
+        except OSError as error:
+            for each in bound:
+                each.close()
+            if asked or error.errno != errno.EADDRINUSE or not tries_left:
+                raise
+        else:
+            return bound
+    raise AssertionError

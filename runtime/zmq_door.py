@@ -17,16 +17,14 @@ Source: ZAP, ZeroMQ RFC 27; zmq_socket_monitor(3).
 """
 
 import logging
-import socket as sockets
 import struct
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import trio
 import zmq
 
 from runtime.gate import Gate
-from runtime.listening import open_again, shut
 
 ZAP: Final = "inproc://zeromq.zap.01"
 DOMAIN: Final = b"regrow"
@@ -49,17 +47,23 @@ log: Final = logging.getLogger("regrow")
 
 
 class Door:
-    """Of one ROUTER. ``allowed``: public keys; None where there are no keys, and all may enter."""
+    """Of one ROUTER.
+
+    ``move``: called with whether the gate is shut now. ``allowed``: public keys; None where there
+    are no keys, and all may enter.
+    """
 
     def __init__(
         self,
         context: "zmq.Context[Any]",
         router: "zmq.Socket[bytes]",
-        listening: Sequence[sockets.socket],
+        move: Callable[[bool], None],
         allowed: Collection[bytes] | None,
     ) -> None:
         self.gate = Gate()
-        self._listening = listening
+        self.where: Callable[[], str] | None = None
+        """Where the last caller is, if ZMQ does not know."""
+        self._move = move
         self._allowed = allowed
         self._router = router
         self._refused = 0  # since the last word in the log
@@ -107,7 +111,7 @@ class Door:
         if not welcome:
             self.gate.counts["unknown key"] += 1
             self._refused += 1
-            self._last = where.decode("ascii", "replace")
+            self._last = self.where() if self.where else where.decode("ascii", "replace")
             self._news.set()
         status = (b"200", b"OK") if welcome else (b"400", b"unknown key")
         self._zap.send_multipart([caller, b"", _VERSION, number, *status, b"", b""], zmq.NOBLOCK)
@@ -128,11 +132,9 @@ class Door:
     def _judge(self) -> None:
         if not self.gate.judge(trio.current_time()):
             return
+        self._move(self.gate.is_shut)
         if self.gate.is_shut:
-            shut(self._listening)
             self._shut.set()
-        else:
-            open_again(self._listening)
 
     async def _open_in_time(self) -> None:
         while True:

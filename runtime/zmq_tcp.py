@@ -30,9 +30,9 @@ from zmq.utils import z85
 from runtime.codec import Buffer
 from runtime.gate import HANDSHAKE_S
 from runtime.keys import Keys
-from runtime.listening import best, listen_at, site_of
+from runtime.listening import best, listen_at, open_again, shut, site_of
 from runtime.splitting import PIECE_BYTES, join, split
-from runtime.tcp_endpoint import Site, parse_endpoint
+from runtime.tcp_endpoint import Site, TcpEndpoint, parse_endpoint
 from runtime.transport import Message
 from runtime.zmq_door import DOMAIN, Door
 from runtime.zmq_transport import ZmqTransport
@@ -61,6 +61,7 @@ class TcpTransport(ZmqTransport):
 
     max_frame_bytes = PIECE_BYTES + _OVERHEAD_BYTES
     redial_s = REDIAL_S
+    kind = "tcp"
 
     def __init__(
         self,
@@ -72,11 +73,11 @@ class TcpTransport(ZmqTransport):
         keys: Keys | None,
         listening: Sequence[sockets.socket] | None = None,
     ) -> None:
-        own = parse_endpoint(endpoint)
+        own = self._parse(endpoint)
         check_safe(own.sites, keys)
         self._keys = keys
         self._public = public_of(keys.member) if keys is not None else b""
-        self._listening = listening or listen_at(own.sites, reserved=True)
+        self._listening = listening or self._listen(own.sites)
         self._door: Door
         self.same_host = all(site.is_loopback for site in own.sites)
         super().__init__(endpoint, incarnation, nursery, max_sockets)
@@ -90,7 +91,24 @@ class TcpTransport(ZmqTransport):
     def _check(self, endpoint: str) -> None:
         """Its sites were checked."""
 
+    def _parse(self, endpoint: str) -> TcpEndpoint:
+        found = parse_endpoint(endpoint)
+        if found.kind != self.kind:
+            raise ValueError(f"it is not on {self.kind}")
+        return found
+
+    def _listen(self, sites: Sequence[Site]) -> Sequence[sockets.socket]:
+        return listen_at(sites, reserved=True)
+
     def _bind(self, router: "zmq.Socket[bytes]") -> None:
+        self._guard(router)
+        for each in self._listening:
+            site = site_of(each)
+            router.set(zmq.IPV6, int(site.is_v6))
+            use(router, each, f"tcp://{site}")
+
+    def _guard(self, router: "zmq.Socket[bytes]") -> None:
+        """Let nobody in without a key, and have that watched."""
         for option, value in _OPTIONS.items():
             router.set(option, value)
         if self._keys is not None:
@@ -98,20 +116,21 @@ class TcpTransport(ZmqTransport):
             router.set(zmq.CURVE_SECRETKEY, self._keys.own)
             router.set(zmq.ZAP_DOMAIN, DOMAIN)
         allowed = {self._public} if self._keys is not None else None
-        self._door = Door(self._context, router, self._listening, allowed)
-        for each in self._listening:
-            site = site_of(each)
-            fd = os.dup(each.fileno())  # libzmq closes its own
-            router.set(zmq.IPV6, int(site.is_v6))
-            router.set(zmq.USE_FD, fd)
-            try:
-                router.bind(f"tcp://{site}")
-            except zmq.ZMQError:
-                os.close(fd)
-                raise
+        self._door = Door(self._context, router, self._gate_moved, allowed)
+
+    def _gate_moved(self, is_shut: bool) -> None:
+        (shut if is_shut else open_again)(self._listening)
 
     def _dial(self, socket: "zmq.Socket[bytes]", endpoint: str) -> None:
-        peer = parse_endpoint(endpoint)
+        peer = self._parse(endpoint)
+        self._prove(socket, peer)
+        socket.set(zmq.CONNECT_TIMEOUT, CONNECT_MS)
+        site = best(peer.sites)
+        socket.set(zmq.IPV6, int(site.is_v6))
+        socket.connect(f"tcp://{site}")
+
+    def _prove(self, socket: "zmq.Socket[bytes]", peer: TcpEndpoint) -> None:
+        """Take nobody else for the peer, and show it that we belong to the system."""
         if bool(peer.key) is not (self._keys is not None):
             raise ValueError("it has a key and we have none" if peer.key else "it has no key")
         for option, value in _OPTIONS.items():
@@ -120,10 +139,6 @@ class TcpTransport(ZmqTransport):
             socket.set(zmq.CURVE_SERVERKEY, peer.key)
             socket.set(zmq.CURVE_PUBLICKEY, self._public)
             socket.set(zmq.CURVE_SECRETKEY, self._keys.member)
-        socket.set(zmq.CONNECT_TIMEOUT, CONNECT_MS)
-        site = best(peer.sites)
-        socket.set(zmq.IPV6, int(site.is_v6))
-        socket.connect(f"tcp://{site}")
 
     def send(self, endpoint: str, frames: Sequence[Buffer]) -> bool:
         return super().send(endpoint, split(frames))
@@ -140,6 +155,17 @@ class TcpTransport(ZmqTransport):
         super().close(farewell)
         for each in self._listening:
             each.close()
+
+
+def use(socket: "zmq.Socket[bytes]", listening: sockets.socket, name: str) -> None:
+    """Callers of a listening socket become the ZMQ socket's; the first stays the caller's."""
+    fd = os.dup(listening.fileno())  # libzmq closes its own
+    socket.set(zmq.USE_FD, fd)
+    try:
+        socket.bind(name)
+    except zmq.ZMQError:
+        os.close(fd)
+        raise
 
 
 def check_safe(sites: Sequence[Site], keys: Keys | None) -> None:

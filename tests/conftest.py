@@ -36,7 +36,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     how = "the transport of real systems that are not said to have another"
-    parser.addoption("--over", choices=["ipc", "tcp"], default="ipc", help=how)
+    parser.addoption("--over", choices=["ipc", "tcp", "mptcp"], default="ipc", help=how)
     group = parser.getgroup("kill matrix")
     group.addoption("--matrix-sample", metavar="SEED", help="its core and a tenth of the rest")
     group.addoption("--matrix-results", metavar="FILE", help="append what was seen, as JSON lines")
@@ -45,13 +45,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by a script in its background,
         signal.signal(signal.SIGINT, signal.default_int_handler)  # which the programs would inherit
-    if config.getoption("--over") == "tcp":
+    over = config.getoption("--over")
+    if over != "ipc":
 
         def check(kind: str, *rest: Any) -> Net:
-            return check_net("tcp" if kind == "ipc" else kind, *rest)
+            return check_net(over if kind == "ipc" else kind, *rest)
 
         vars(system)["check_net"] = check
-        OVER.extend(["--transport", "tcp"])
+        OVER.extend(["--transport", over])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

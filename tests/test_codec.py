@@ -11,6 +11,7 @@ from runtime.address import Address
 from runtime.codec import Batch, Buffer, decode, encode, weigh
 from runtime.errors import WireError
 from runtime.exits import ExitReason
+from runtime.link_report import LinkReport
 
 ADDRESS = Address("s", "counter", 7, "memory:7")
 REASON = ExitReason(kind="crashed", error="ValueError", message="no good")
@@ -51,6 +52,8 @@ UNSIZED: dict[wire.Envelope, int] = {
     inquiry.Ping(1, 9): 59,
     inquiry.Pong(1, 9, True): 60,
     inquiry.Station(9, "routed", 1.5): 62,
+    inquiry.LinksAsked(1, 9): 63,
+    inquiry.LinksTold(1, 9, LinkReport("7", "ipc", "ipc:///7", ())): 64,
 }
 SIZED: dict[wire.Envelope, int] = {
     wire.Tell(1, "add", 3): 2,

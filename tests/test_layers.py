@@ -13,9 +13,11 @@ MAY_IMPORT = {
     "shell": {"shell", "actors", "runtime"},
 }
 # The zygote imports it only so that the nodes it forks have it loaded; it opens no context. The
-# wire itself is three: what all have, what a network adds, and who is let in from it.
+# wire itself is four: what all have, what a network adds, what one with several paths does, and who
+# is let in from it.
 ZMQ_MODULES = {
     "runtime/zmq_door.py",
+    "runtime/zmq_mptcp.py",
     "runtime/zmq_tcp.py",
     "runtime/zmq_transport.py",
     "runtime/zygote.py",

@@ -47,6 +47,8 @@ WIRES: dict[str, dict[str, Any]] = {
     "no keys": {"insecure": True},
     "six": {"listen": ("[::1]",)},
     "two": {"listen": ("127.0.0.1", "[::1]")},
+    "mptcp": {"transport": "mptcp"},
+    "mptcp two": {"transport": "mptcp", "listen": ("127.0.0.1", "[::1]")},
 }
 every_wire = pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
 
@@ -89,7 +91,7 @@ class Worker(Actor):
 @every_wire
 async def test_a_system_works_as_over_ipc(wire: dict[str, Any], home: str) -> None:
     with trio.fail_after(3 * ANSWER_S):
-        async with open_system(transport="tcp", **wire) as system:
+        async with open_system(**{"transport": "tcp", **wire}) as system:
             first = await system.spawn(Worker, 3, name="first", restart="permanent")
             second = await system.spawn(Worker)
             assert await first.ask(Worker.add, 4) == 7
@@ -115,7 +117,8 @@ async def test_a_system_works_as_over_ipc(wire: dict[str, Any], home: str) -> No
                     break
             assert await third.ask(Worker.add, 1) == 7
             endpoints = [row.endpoint for row in await system.tree()]
-            assert all(endpoint.startswith("tcp://") for endpoint in endpoints)
+            kind = wire.get("transport", "tcp")
+            assert all(endpoint.startswith(f"{kind}://") for endpoint in endpoints)
             assert len(set(endpoints)) == len(endpoints)
             assert all(await third.ask(Worker.shares_clock))
 

@@ -20,6 +20,7 @@ from runtime.reliable import Reliable
 from runtime.socket_transport import SocketTransport
 from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint
 from runtime.transport import Message, Transport
+from runtime.zmq_mptcp import MptcpTransport
 from runtime.zmq_tcp import TcpTransport, public_of
 from runtime.zmq_transport import ZmqTransport
 
@@ -28,6 +29,7 @@ BOUND_S = 20
 GREETING = b"\xff\0\0\0\0\0\0\0\1\x7f\3\0CURVE".ljust(32, b"\0") + bytes(32)
 
 
+MPTCP = ("mptcp", "mptcp6", "mptcp bare")
 VIRTUAL = ("memory", "reliable", "weather")
 
 
@@ -66,15 +68,17 @@ class Wire:
         if self.kind in ("ipc", "unix"):
             return f"{self.kind}://{self._folder}/{incarnation}"
         if incarnation not in self._endpoints:
-            host = "::1" if self.kind == "tcp6" else "127.0.0.1"
+            host = "::1" if self.kind.endswith("6") else "127.0.0.1"
             reserved = self._held.enter_context(reserve(host))
             keys = self.keys(incarnation)
             own = public_of(keys.own) if keys is not None else b""
-            self._endpoints[incarnation] = str(TcpEndpoint((site_of(reserved),), own, incarnation))
+            kind = "mptcp" if self.kind.startswith("mptcp") else "tcp"
+            sites = (site_of(reserved),)
+            self._endpoints[incarnation] = str(TcpEndpoint(sites, own, incarnation, kind))
         return self._endpoints[incarnation]
 
     def keys(self, incarnation: int) -> Keys | None:
-        if self.kind == "tcp bare":
+        if self.kind.endswith("bare"):
             return None
         return self._keys.setdefault(incarnation, Keys(new_secret(), self._member))
 
@@ -87,7 +91,8 @@ class Wire:
         elif self.kind == "ipc":
             transport = ZmqTransport(self.endpoint(incarnation), incarnation, self._nursery)
         else:
-            transport = TcpTransport(
+            make = MptcpTransport if self.kind.startswith("mptcp") else TcpTransport
+            transport = make(
                 self.endpoint(incarnation),
                 incarnation,
                 self._nursery,
@@ -127,7 +132,7 @@ def clock(kind: str) -> MockClock | None:
 
 REAL_KINDS = [
     pytest.param(kind, marks=pytest.mark.real)
-    for kind in ("ipc", "unix", "tcp", "tcp6", "tcp bare", "reliable tcp")
+    for kind in ("ipc", "unix", "tcp", "tcp6", "tcp bare", "reliable tcp", *MPTCP)
 ]
 every_kind = pytest.mark.parametrize("kind", [*VIRTUAL, *REAL_KINDS])
 
@@ -397,8 +402,11 @@ async def test_a_peer_may_connect_before_the_other_has_bound(kind: str) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("noise", [b"HTTP/1.1 400 Bad Request\r\n\r\n", GREETING + b"\xff" * 300])
-async def test_a_peer_whose_place_was_held_by_another_is_dialled_again(noise: bytes) -> None:
-    async with open_wire("tcp") as wire:
+@pytest.mark.parametrize("kind", ["tcp", "mptcp"])
+async def test_a_peer_whose_place_was_held_by_another_is_dialled_again(
+    kind: str, noise: bytes
+) -> None:
+    async with open_wire(kind) as wire:
         near = wire.open(1)
         with listen_at(parse_endpoint(wire.endpoint(2)).sites, reserved=True)[0] as impostor:
             listener = trio.SocketListener(trio.socket.from_stdlib_socket(impostor))

@@ -1,0 +1,270 @@
+"""The two ends of a network link that ZMQ sees as a local socket.
+
+An `Outgoing` dials a peer, again whenever that is needed; an `Incoming` takes in who calls. Both
+pump between their streams and a local socket on which ZMQ listens: a socket of ZMQ's that is to
+send listens too, so that it has a connection only while there is a stream.
+
+Invariants
+----------
+* One stream at a time leads to a peer; the next is dialled when the last has ended at both ends.
+* Between two attempts there is a pause that doubles: to `REFUSED_S` where nobody listens, to
+  `HUNG_UP_S` where somebody does and hangs up.
+* A stream that is plain TCP though the kernel has MPTCP is dialled again when nothing was said for
+  `QUIET_S`: if the new one is better, the old one ends first, and nothing is lost or overtaken.
+  If it is not, the next attempt takes twice as long to come, to `HOPELESS_S`.
+* Local sockets have no names in the file system. That only this process connects to them is for who
+  listens to see to.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import socket
+import struct
+import termios
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from runtime.link_report import StreamReport
+from runtime.listening import BACKLOG
+from runtime.multipath.dialling import dial
+from runtime.multipath.inspection import PLAIN_TCP, full_info, speaks_mptcp
+from runtime.multipath.pump import Pump
+from runtime.multipath.streams import Streams, settle
+from runtime.tcp_endpoint import Site
+
+FIRST_S: Final = 0.002
+REFUSED_S: Final = 0.1
+HUNG_UP_S: Final = 3.0
+SETTLED_S: Final = 1.0
+LEAVE_S: Final = 1.0
+QUIET_S: Final = 0.1
+MEND_S: Final = 5.0
+HOPELESS_S: Final = 300.0
+FULL_S: Final = 0.1
+AT_ONCE: Final = 16
+_OUT_OF: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def report_on(pump: Pump, streams: Streams, outgoing: bool) -> StreamReport:
+    """What is known of an open stream."""
+    full, outer = None, pump.outer
+    try:
+        local, remote = (_text(name()) for name in (outer.getsockname, outer.getpeername))
+        full = full_info(outer)
+    except OSError as error:
+        if error.errno not in PLAIN_TCP:
+            return StreamReport(outgoing, note=f"not connected: {error.strerror}")
+    if full is not None and full.mptcp.fallback:
+        full = None
+    return StreamReport(
+        outgoing,
+        local=local,
+        remote=remote,
+        sent_bytes=pump.out.count,
+        received_bytes=pump.back.count,
+        full=full,
+        note="" if full is not None else f"plain TCP: {streams.missing or 'it fell back'}",
+    )
+
+
+def _text(name: tuple[str, int]) -> str:
+    return str(Site(name[0], name[1]))
+
+
+def listen_locally() -> tuple[socket.socket, str]:
+    """A listening socket of this host, and how ZMQ calls its address."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listening.bind("")  # the kernel picks a name in no folder
+    listening.listen(BACKLOG)
+    return listening, "ipc://@" + listening.getsockname()[1:].decode()
+
+
+def _call(name: str) -> socket.socket:
+    inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        inner.connect("\0" + name.removeprefix("ipc://@"))
+    except OSError:
+        inner.close()
+        raise
+    return inner
+
+
+class Outgoing:
+    """To one peer. ``name``: of the local socket; ``renew`` gives a new one, or "" if not now."""
+
+    def __init__(
+        self, sites: Sequence[Site], name: str, streams: Streams, renew: Callable[[], str]
+    ) -> None:
+        self.handed = 0
+        """How many messages ZMQ was given for this peer."""
+        self.pump: Pump | None = None
+        self.failure = "not connected yet"
+        self.scope = trio.CancelScope()
+        self._sites = sites
+        self._name = name
+        self._streams = streams
+        self._renew = renew
+        self._next: socket.socket | None = None  # already dialled
+        self._mend_s = MEND_S
+        self._leaving = False
+
+    async def run(self) -> None:
+        """Have a stream to the peer, until `leave`."""
+        pause_s = FIRST_S
+        try:
+            with self.scope:
+                while not self._leaving:
+                    begin = trio.current_time()
+                    limit_s = await self._once()
+                    if self._next is not None or trio.current_time() - begin > SETTLED_S:
+                        pause_s = FIRST_S
+                    if self._next is None and not self._leaving:
+                        await trio.sleep(pause_s)
+                        pause_s = min(2 * pause_s, max(limit_s, pause_s))
+        finally:
+            if self._next is not None:
+                self._next.close()
+
+    async def _once(self) -> float:
+        """Dial, and pump until that stream has ended. Return how long the pause may become."""
+        outer, self._next = self._next, None
+        try:
+            outer = outer or await dial(self._sites, self._streams.dialling)
+            try:
+                self.pump = Pump(_call(self._name), outer)
+            except OSError:
+                outer.close()
+                raise
+        except OSError as error:
+            self.failure = error.strerror or str(error)
+            return REFUSED_S
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._mend, self.pump)
+            await self.pump.run()
+            nursery.cancel_scope.cancel()
+        failure, self.pump = self.pump.failure, None
+        self.failure = (failure and failure.strerror) or "the peer has hung up"
+        return HUNG_UP_S
+
+    def leave(self) -> None:
+        """What ZMQ has said still leaves; then there is no link. `run` returns soon."""
+        self._leaving = True
+        if self.pump is None:
+            self.scope.cancel()
+        else:
+            self.scope.deadline = trio.current_time() + LEAVE_S
+
+    async def _mend(self, pump: Pump) -> None:
+        """Replace the stream if it is plain TCP and need not be."""
+        while True:
+            await trio.sleep(self._mend_s)
+            if self._streams.missing or speaks_mptcp(pump.outer):
+                continue
+            self._mend_s = min(2 * self._mend_s, HOPELESS_S)
+            try:
+                better = await dial(self._sites, self._streams.dialling)
+            except OSError:
+                continue
+            try:
+                if speaks_mptcp(better) and await self._quiet(pump) and (name := self._renew()):
+                    self._name, self._next = name, better
+                    self._mend_s = MEND_S
+                    return
+            finally:
+                if self._next is not better:
+                    better.close()
+
+    async def _quiet(self, pump: Pump) -> bool:
+        """Whether, now that it returns, nothing has been under way for a while."""
+        for _ in range(int(MEND_S / QUIET_S)):
+            before = self.handed, pump.count
+            await trio.sleep(QUIET_S)
+            if before == (self.handed, pump.count) and not pump.out.holds and not _unsent(pump):
+                return not self._leaving
+        return False
+
+    def report(self) -> StreamReport:
+        if self.pump is None:
+            return StreamReport(outgoing=True, note=f"not connected: {self.failure}")
+        return report_on(self.pump, self._streams, outgoing=True)
+
+
+def _unsent(pump: Pump) -> int:
+    """Bytes that the peer's kernel has not confirmed."""
+    held = fcntl.ioctl(pump.outer.fileno(), termios.TIOCOUTQ, bytes(4))
+    return int(struct.unpack("i", held)[0])
+
+
+class Incoming:
+    """From whoever calls at ``listening``. ``name``: of the local socket."""
+
+    def __init__(self, listening: Sequence[socket.socket], name: str, streams: Streams) -> None:
+        self.pumps: dict[Pump, None] = {}
+        self.last = ""
+        """Where the last caller is."""
+        self.scope = trio.CancelScope()
+        self._listening = listening
+        self._name = name
+        self._streams = streams
+        self._open = trio.Event()
+        self._open.set()
+
+    def move(self, is_shut: bool) -> None:
+        """Let nobody in from now on, or let them in again. They wait in the kernel's queue."""
+        if not is_shut:
+            self._open.set()
+        elif self._open.is_set():
+            self._open = trio.Event()
+
+    async def run(self) -> None:
+        """Take in callers until `scope` is cancelled."""
+        with self.scope:
+            async with trio.open_nursery() as nursery:
+                for each in self._listening:
+                    nursery.start_soon(self._accept, each, nursery)
+
+    async def _accept(self, listening: socket.socket, nursery: trio.Nursery) -> None:
+        number = 0
+        while True:
+            await self._open.wait()
+            try:
+                outer, name = listening.accept()
+            except BlockingIOError:
+                try:
+                    await trio.lowlevel.wait_readable(listening)
+                except trio.ClosedResourceError:
+                    return
+                continue
+            except OSError as error:
+                if error.errno in _OUT_OF:
+                    await trio.sleep(FULL_S)
+                continue  # else the caller has left already
+            self.last = _text(name)
+            self._take_in(outer, nursery)
+            number += 1
+            if number % AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+
+    def _take_in(self, outer: socket.socket, nursery: trio.Nursery) -> None:
+        try:
+            outer.setblocking(False)
+            settle(outer)
+            pump = Pump(_call(self._name), outer)
+        except OSError:
+            outer.close()  # its caller tries again
+            return
+        self.pumps[pump] = None
+        nursery.start_soon(self._pump, pump)
+
+    async def _pump(self, pump: Pump) -> None:
+        try:
+            await pump.run()
+        finally:
+            del self.pumps[pump]
+
+    def reports(self) -> list[StreamReport]:
+        return [report_on(pump, self._streams, outgoing=False) for pump in self.pumps]

@@ -1,0 +1,61 @@
+"""Stream sockets: MPTCP's where the kernel has it, else TCP's.
+
+Invariants
+----------
+* What is missing is found out once, at the first socket, and said once, in the log.
+* MPTCP that no more than the peer lacks is the kernel's affair: such a connection *falls back*, and
+  `runtime.multipath.inspection.speaks_mptcp` tells.
+"""
+
+import errno
+import logging
+import socket
+from contextlib import suppress
+from typing import Final
+
+from runtime.listening import MakeSocket
+
+_LACKING: Final = (errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL)
+_KEEPALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 8),
+)
+log: Final = logging.getLogger("regrow")
+
+
+class Streams:
+    """Of one network namespace: that in which ``make_socket`` makes them."""
+
+    def __init__(self, make_socket: MakeSocket = socket.socket) -> None:
+        self._make_socket = make_socket
+        self.missing = ""
+        """Why there is no MPTCP, "" if there is."""
+
+    def make(self, family: int, kind: int = socket.SOCK_STREAM, proto: int = 0) -> socket.socket:
+        """A stream socket that does not block."""
+        del proto
+        if not self.missing:
+            try:
+                return self._make_socket(family, kind | socket.SOCK_NONBLOCK, socket.IPPROTO_MPTCP)
+            except OSError as error:
+                if error.errno not in _LACKING:
+                    raise
+                self.missing = f"this kernel has no Multipath TCP ({error.strerror})"
+                log.info("%s: links are plain TCP", self.missing)
+        return self._make_socket(family, kind | socket.SOCK_NONBLOCK, 0)
+
+    def dialling(self, family: int) -> socket.socket:
+        """One to connect with, `settle`d."""
+        stream = self.make(family)
+        settle(stream)
+        return stream
+
+
+def settle(stream: socket.socket) -> None:
+    """Small messages leave at once, and a peer that vanished is noticed in minutes."""
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with suppress(OSError):  # not on MPTCP sockets of kernels before 6.13
+        for option in _KEEPALIVE:
+            stream.setsockopt(*option)

@@ -1,0 +1,294 @@
+"""Bytes carried between sockets, tested alone: no ZMQ, echoes at the far end."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from runtime.listening import listen_at, site_of
+from runtime.multipath import dialling, pump
+from runtime.multipath.dialling import dial, in_turn
+from runtime.multipath.inspection import mptcp_info, speaks_mptcp
+from runtime.multipath.pump import CHUNK_BYTES, Pump
+from runtime.multipath.streams import Streams
+from runtime.tcp_endpoint import Site
+from tests import mptcp
+
+pytestmark = pytest.mark.real
+
+BOUND_S = 30
+WIRES = ("unix", "tcp", "mptcp")
+every_wire = pytest.mark.parametrize("wire", WIRES)
+
+
+def unix_pair() -> tuple[socket.socket, socket.socket]:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.setblocking(False)
+    return near, far
+
+
+async def network_pair(wire: str) -> tuple[socket.socket, socket.socket]:
+    """Connected sockets that do not block."""
+    if wire == "unix":
+        return unix_pair()
+    streams = Streams()
+    if wire == "tcp":
+        streams.missing = "by choice"
+    elif mptcp.missing():
+        pytest.skip(mptcp.missing())
+    (listening,) = listen_at([Site("127.0.0.1", 0)], make=streams.make)
+    with listening:
+        near = await dial([site_of(listening)], streams.dialling)
+        await trio.lowlevel.wait_readable(listening)
+        far, _ = listening.accept()
+        far.setblocking(False)
+        return near, far
+
+
+@asynccontextmanager
+async def pumped(wire: str) -> AsyncIterator[tuple[trio.SocketStream, trio.SocketStream, Pump]]:
+    """The two ends of what a pump joins."""
+    app, inner = unix_pair()
+    outer, far = await network_pair(wire)
+    with trio.fail_after(BOUND_S):
+        async with trio.open_nursery() as nursery:
+            between = Pump(inner, outer)
+            nursery.start_soon(between.run)
+            try:
+                async with _stream(app) as near_end, _stream(far) as far_end:
+                    yield near_end, far_end, between
+            finally:
+                between.scope.cancel()
+    assert inner.fileno() == outer.fileno() == -1
+
+
+def _stream(sock: socket.socket) -> trio.SocketStream:
+    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+
+
+async def echo(stream: trio.SocketStream) -> None:
+    async for data in stream:
+        await stream.send_all(data)
+    await stream.send_eof()
+
+
+@every_wire
+@pytest.mark.parametrize("size", [1, 1000, 3_000_000])
+async def test_bytes_come_back_as_they_were(wire: str, size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    async with pumped(wire) as (near, far, between), trio.open_nursery() as nursery:
+        nursery.start_soon(echo, far)
+
+        async def send() -> None:
+            await near.send_all(data)
+            await near.send_eof()
+
+        nursery.start_soon(send)
+        assert b"".join([bytes(part) async for part in near]) == data
+        assert between.out.count == between.back.count == size
+    assert between.failure is None
+
+
+@every_wire
+async def test_the_end_of_one_direction_leaves_the_other_open(wire: str) -> None:
+    async with pumped(wire) as (near, far, between):
+        await near.send_all(b"question")
+        await near.send_eof()
+        assert b"".join([bytes(part) async for part in far]) == b"question"
+        for _ in range(3):
+            await far.send_all(b"answer")
+            assert await near.receive_some() == b"answer"
+        assert not between.scope.cancel_called
+
+
+async def test_a_direction_whose_other_has_ended_does_not_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pump, "HALF_OPEN_S", 0.05)
+    async with pumped("unix") as (near, far, _):
+        await near.send_eof()
+        assert await far.receive_some() == b""
+        with suppress(trio.BrokenResourceError):
+            assert await near.receive_some() == b""
+
+
+@every_wire
+@pytest.mark.parametrize("side", ["near", "far"])
+async def test_a_failure_of_one_side_is_told_to_the_other(wire: str, side: str) -> None:
+    async with pumped(wire) as (near, far, between):
+        breaks, hears = (near, far) if side == "near" else (far, near)
+        await hears.send_all(b"unread")
+        await wait_all_tasks_blocked(0.05)
+        breaks.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pump._RESET)
+        breaks.socket.close()
+        with suppress(trio.BrokenResourceError):  # a local socket tells it as an end
+            while await hears.receive_some():
+                pass
+    assert between.failure is not None or not (between.out.ended and between.back.ended)
+
+
+@every_wire
+async def test_a_reader_that_stands_still_holds_the_writer_up_and_loses_nothing(wire: str) -> None:
+    async with pumped(wire) as (near, far, between):
+        rng, sent = random.Random(3), bytearray()
+        while True:
+            data = rng.randbytes(CHUNK_BYTES)
+            with trio.move_on_after(0.3) as patience:
+                await near.wait_send_all_might_not_block()
+            if patience.cancelled_caught:
+                break
+            with suppress(BlockingIOError):
+                sent += data[: vars(near.socket)["_sock"].send(data)]
+        assert len(between.out._held or b"") <= CHUNK_BYTES
+        taken = bytearray()
+        while len(taken) < len(sent):
+            taken += await far.receive_some()
+        assert taken == sent
+
+
+async def test_last_words_are_carried_without_the_loop() -> None:
+    app, inner = unix_pair()
+    outer, far = unix_pair()
+    between = Pump(inner, outer)
+    app.sendall(b"farewell")
+    app.close()
+    between.drain_now(1.0)
+    assert far.recv(100) == b"farewell"
+    assert far.recv(100) == b""
+    between.close()
+    far.close()
+    between.drain_now(1.0)  # nothing is left to do
+
+
+async def test_last_words_that_nobody_takes_block_no_longer_than_said() -> None:
+    app, inner = unix_pair()
+    outer, far = unix_pair()
+    between = Pump(inner, outer)
+    app.sendall(b"and then?")
+    between.drain_now(0.01)
+    assert far.recv(100) == b"and then?"
+    between.close()
+    for each in (app, far):
+        each.close()
+
+
+# -- dialling
+
+FOUR, SIX = Site("192.0.2.1", 1), Site("2001:db8::1", 1)
+LOCAL, OTHER = Site("127.0.0.1", 1), Site("192.0.2.2", 1)
+
+
+@pytest.mark.parametrize(
+    ("sites", "order"),
+    [
+        ((), ()),
+        ((FOUR,), (FOUR,)),
+        ((LOCAL, FOUR), (FOUR, LOCAL)),
+        ((FOUR, OTHER, SIX), (FOUR, SIX, OTHER)),
+        ((SIX, FOUR, OTHER), (SIX, FOUR, OTHER)),
+        ((LOCAL, SIX, FOUR), (SIX, FOUR, LOCAL)),
+    ],
+)
+def test_addresses_are_tried_in_this_order(
+    sites: tuple[Site, ...], order: tuple[Site, ...]
+) -> None:
+    assert in_turn(sites) == order
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    (listening,) = listen_at([Site("127.0.0.1", 0)])
+    with listening:
+        yield listening
+
+
+async def test_an_address_that_refuses_is_followed_at_once(listening: socket.socket) -> None:
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        sites = [site_of(unheard), site_of(listening)]
+        begin = trio.current_time()
+        with await dial(sites, Streams().dialling) as stream:
+            assert stream.getpeername() == listening.getsockname()
+        assert trio.current_time() < begin + BOUND_S
+
+
+async def test_an_address_that_is_silent_is_overtaken(
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[socket.socket] = []
+
+    def make(family: int) -> socket.socket:
+        made.append(Streams().dialling(family))
+        return made[-1]
+
+    monkeypatch.setattr(dialling, "ATTEMPT_S", BOUND_S)
+    with Silent() as site, trio.fail_after(BOUND_S):
+        stream = await dial([site, site_of(listening)], make)
+        assert stream.getpeername() == listening.getsockname()
+        assert [each.fileno() == -1 for each in made] == [True, False]
+        stream.close()
+
+
+async def test_when_nobody_answers_the_error_says_so_of_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dialling, "ATTEMPT_S", 0.3)
+    with Silent() as site, socket.socket() as unheard, trio.fail_after(BOUND_S):
+        unheard.bind(("127.0.0.1", 0))
+        deaf = site_of(unheard)
+        with pytest.raises(ConnectionError) as raised:
+            await dial([deaf, site], Streams().dialling)
+        assert str(raised.value) == f"{deaf}: Connection refused; {site}: no answer in 0.3 s"
+
+
+class Silent:
+    """Someone who never accepts, with as many callers waiting as he takes."""
+
+    def __enter__(self) -> Site:
+        self.held = [socket.socket()]
+        self.held[0].bind(("127.0.0.1", 0))
+        self.held[0].listen(0)
+        for _ in range(3):
+            self.held.append(socket.socket())
+            self.held[-1].setblocking(False)
+            with suppress(BlockingIOError):
+                self.held[-1].connect(self.held[0].getsockname())
+        return site_of(self.held[0])
+
+    def __exit__(self, *_: object) -> None:
+        for each in self.held:
+            each.close()
+
+
+# -- what the kernel has
+
+
+async def test_a_stream_is_mptcp_where_the_kernel_has_it() -> None:
+    near, far = await network_pair("mptcp")
+    with near, far:
+        assert speaks_mptcp(near)
+        assert mptcp_info(near).remote_key_received
+
+
+async def test_a_kernel_without_mptcp_gives_plain_tcp_and_that_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def make(family: int, kind: int, proto: int) -> socket.socket:
+        if proto:
+            raise OSError(92, "Protocol not available")
+        return socket.socket(family, kind, proto)
+
+    caplog.set_level("INFO", "regrow")
+    streams = Streams(make)
+    for _ in range(3):
+        with streams.dialling(socket.AF_INET) as stream:
+            assert not speaks_mptcp(stream)
+    assert streams.missing == "this kernel has no Multipath TCP (Protocol not available)"
+    assert caplog.messages == [f"{streams.missing}: links are plain TCP"]
