@@ -22,6 +22,7 @@ from runtime.address import CONTROLLER_INCARNATION
 from runtime.errors import SpawnError
 from runtime.keys import Keys, keep_keys, new_keys
 from runtime.listening import listen_at, reserve, site_of
+from runtime.reliable import Reliable
 from runtime.run_folder import socket_path
 from runtime.tcp_endpoint import SCHEME, Site, TcpEndpoint, parse_site
 from runtime.transport import Transport
@@ -98,10 +99,11 @@ def open_transport(
     nursery: trio.Nursery,
     max_sockets: int | None = None,
     keys: Keys | None = None,
-) -> ZmqTransport:
-    """A process listens where it was told to."""
+) -> Transport:
+    """A process listens where it was told to. What a network loses goes again."""
     if endpoint.startswith(SCHEME):
-        return TcpTransport(endpoint, incarnation, nursery, max_sockets, keys=keys)
+        wire = TcpTransport(endpoint, incarnation, nursery, max_sockets, keys=keys)
+        return Reliable(wire, nursery)
     return ZmqTransport(endpoint, incarnation, nursery, max_sockets)
 
 
@@ -151,12 +153,13 @@ class TcpWiring:
         self._given: dict[int, Keys] = {}
         self._failures: dict[int, str] = {}
 
-    def open(self, nursery: trio.Nursery) -> ZmqTransport:
+    def open(self, nursery: trio.Nursery) -> Reliable:
         listening = listen_at(self._listen)
         endpoint = self._text(CONTROLLER_INCARNATION, listening, self._keys)
-        return TcpTransport(
+        wire = TcpTransport(
             endpoint, CONTROLLER_INCARNATION, nursery, keys=self._keys, listening=listening
         )
+        return Reliable(wire, nursery)
 
     def endpoint(self, incarnation: int) -> str:
         reserved = self._reserved[incarnation] = []
