@@ -102,7 +102,7 @@ class MemoryTransport:
     def interrupt(self) -> None:
         self._bell.set()
 
-    def close(self) -> None:
+    def close(self, farewell: str = "") -> None:
         self._network.leave(self)
         self._peers.clear()
         self._inbox.clear()

@@ -34,9 +34,12 @@ from runtime.newborn import CONTROLLER_FD
 from runtime.orders import Order
 from runtime.run_folder import page_path, raise_open_file_limit
 from runtime.status_page import StatusPage
+from runtime.transport import Repeating
 from runtime.wiring import open_transport
 
 MAX_PEERS = 4096
+FAREWELL_S = 1.0
+"""How long the last words of a node may go again over a network that loses them."""
 START = "runtime.node_process:start"
 
 
@@ -78,6 +81,9 @@ async def _live(order: Order, folder: str) -> ExitReason:
         try:
             reason = await node.run()
             exchange.flush()
+            if isinstance(transport, Repeating):
+                with trio.move_on_after(FAREWELL_S):
+                    await transport.farewell(boot.controller.endpoint)
         finally:
             transport.close(farewell=boot.controller.endpoint)
             nursery.cancel_scope.cancel()

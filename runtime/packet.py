@@ -27,7 +27,7 @@ PROBE: Final = 3  # what have you heard?
 
 WINDOW: Final = 2048
 """So many numbered packets are under way at most."""
-MAX_ENDPOINT_BYTES: Final = 512
+MAX_ENDPOINT_BYTES: Final = 1024
 
 _FIXED: Final = struct.Struct(">BHQQQQQQ")
 _MAX_ABOVE_BYTES: Final = WINDOW // 8

@@ -362,7 +362,7 @@ class Reliable:
         if self._alarm is not None:
             self._alarm.cancel()
 
-    def close(self) -> None:
+    def close(self, farewell: str = "") -> None:
         self.stop()
         self._links.clear()
         self._sessions.clear()
@@ -370,4 +370,4 @@ class Reliable:
         self._urgent.clear()
         self._timed.clear()
         self._ready.clear()
-        self.inner.close()
+        self.inner.close(farewell)

@@ -64,8 +64,11 @@ class Transport(Protocol):
     def interrupt(self) -> None:
         """Make the task in `wait` return."""
 
-    def close(self) -> None:
-        """Give back everything. Idempotent."""
+    def close(self, farewell: str = "") -> None:
+        """Give back everything. Idempotent.
+
+        What the peer at ``farewell`` was last sent has a moment to leave, where it takes one.
+        """
 
 
 @runtime_checkable
@@ -77,3 +80,6 @@ class Repeating(Transport, Protocol):
 
         They may be lost; they come neither twice nor after a later one.
         """
+
+    async def farewell(self, endpoint: str) -> None:
+        """Return once all that this peer was sent has arrived. The caller bounds it."""

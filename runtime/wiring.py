@@ -24,6 +24,7 @@ from runtime.errors import SpawnError
 from runtime.keys import Keys, keep_keys, new_keys
 from runtime.listening import listen_at, reserve, site_of
 from runtime.multipath.streams import Streams
+from runtime.reliable import Reliable
 from runtime.run_folder import socket_path
 from runtime.tcp_endpoint import SCHEMES, Site, TcpEndpoint, parse_site
 from runtime.transport import Transport
@@ -102,12 +103,12 @@ def open_transport(
     nursery: trio.Nursery,
     max_sockets: int | None = None,
     keys: Keys | None = None,
-) -> ZmqTransport:
-    """A process listens where it was told to."""
+) -> Transport:
+    """A process listens where it was told to. What a network loses goes again."""
     if endpoint.startswith(SCHEMES):
         on_tcp = endpoint.startswith(SCHEMES[0])
         make = TcpTransport if on_tcp else MptcpTransport
-        return make(endpoint, incarnation, nursery, max_sockets, keys=keys)
+        return Reliable(make(endpoint, incarnation, nursery, max_sockets, keys=keys), nursery)
     return ZmqTransport(endpoint, incarnation, nursery, max_sockets)
 
 
@@ -159,12 +160,13 @@ class TcpWiring:
         self._given: dict[int, Keys] = {}
         self._failures: dict[int, str] = {}
 
-    def open(self, nursery: trio.Nursery) -> ZmqTransport:
+    def open(self, nursery: trio.Nursery) -> Reliable:
         listening = listen_at(self._listen)
         endpoint = self._text(CONTROLLER_INCARNATION, listening, self._keys)
-        return TcpTransport(
+        wire = TcpTransport(
             endpoint, CONTROLLER_INCARNATION, nursery, keys=self._keys, listening=listening
         )
+        return Reliable(wire, nursery)
 
     def endpoint(self, incarnation: int) -> str:
         reserved = self._reserved[incarnation] = []
@@ -211,7 +213,7 @@ class MptcpWiring(TcpWiring):
 
     kind: Kind = "mptcp"
 
-    def open(self, nursery: trio.Nursery) -> ZmqTransport:
+    def open(self, nursery: trio.Nursery) -> Reliable:
         streams = Streams()
 
         def bind(site: Site) -> socket.socket:
@@ -219,7 +221,7 @@ class MptcpWiring(TcpWiring):
 
         listening = _one_port(self._listen, bind)
         endpoint = self._text(CONTROLLER_INCARNATION, listening, self._keys)
-        return MptcpTransport(
+        wire = MptcpTransport(
             endpoint,
             CONTROLLER_INCARNATION,
             nursery,
@@ -227,6 +229,7 @@ class MptcpWiring(TcpWiring):
             listening=listening,
             streams=streams,
         )
+        return Reliable(wire, nursery)
 
     def _reserve(self) -> list[socket.socket]:
         def bind(site: Site) -> socket.socket:

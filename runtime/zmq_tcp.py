@@ -6,16 +6,19 @@ Invariants
   caller by the members' (`runtime.keys`); ports and strangers are watched by `runtime.zmq_door`.
   Without keys all addresses are loopback.
 * A frame on the wire has at most `PIECE_BYTES` and a little: `runtime.splitting`.
-* libzmq's heartbeats are off: they would cut a connection whose path is away for a moment, and
-  lose what was in it. Silence is our own beats' affair. TCP's keepalive is on, with minutes of
-  patience, so that callers whose host has vanished do not stay for ever.
+* libzmq's heartbeats are off: they would cut a connection whose path is away for a moment.
+  Silence is our own beats' affair. TCP's keepalive is on, with minutes of patience, so that
+  callers whose host has vanished do not stay for ever. Data that nobody acknowledges for
+  `UNANSWERED_MS` ends a connection: a new one is heard at once when the path is back, while the
+  old would try again ever less often.
 * Who does not finish a handshake is cut off after `HANDSHAKE_S`. A friend whom we had no time to
   answer by then tries again by himself, and what he has for us waits at his end.
 * libzmq does not dial again after an error of protocol, such as a broken byte. So we do, for whom
   something waits, every `REDIAL_S` without a connection.
-* What a broken TCP connection held is lost. To put that right is for a layer above.
+* What a broken TCP connection held is lost. `runtime.reliable`, above, sends it again.
 
-Source: zmq_curve(7), zmq_tcp(7); zmq_setsockopt(3), ZMQ_USE_FD, ZMQ_HANDSHAKE_IVL.
+Source: zmq_curve(7), zmq_tcp(7); zmq_setsockopt(3), ZMQ_USE_FD, ZMQ_HANDSHAKE_IVL; tcp(7),
+TCP_USER_TIMEOUT, which is what ZMQ_TCP_MAXRT sets.
 """
 
 import os
@@ -39,9 +42,11 @@ from runtime.zmq_transport import ZmqTransport
 
 CONNECT_MS = 3000
 REDIAL_S = 3.0
+UNANSWERED_MS = 10_000
 _OVERHEAD_BYTES = 1024
 _OPTIONS = {
     zmq.HANDSHAKE_IVL: int(HANDSHAKE_S * 1000),
+    zmq.TCP_MAXRT: UNANSWERED_MS,
     zmq.TCP_KEEPALIVE: 1,
     zmq.TCP_KEEPALIVE_IDLE: 60,
     zmq.TCP_KEEPALIVE_INTVL: 15,

@@ -172,8 +172,9 @@ def inflict(event: str, exchange: Exchange | None, home: str) -> None:
         os.closerange(3, 4096)
     elif event == "closed-router":
         assert exchange is not None
-        assert isinstance(exchange.transport, ZmqTransport)
-        exchange.transport._router.close()
+        transport = getattr(exchange.transport, "inner", exchange.transport)
+        assert isinstance(transport, ZmqTransport)
+        transport._router.close()
     else:
         raise AssertionError(f"no event is named {event}")
 

@@ -21,6 +21,7 @@ from actors.ref import ActorRef
 from actors.system import open_system
 from runtime.keys import Keys, new_secret, read_keys
 from runtime.listening import reserve, site_of
+from runtime.reliable import Reliable
 from runtime.tcp_endpoint import Site, TcpEndpoint, parse_endpoint
 from runtime.zmq_tcp import TcpTransport, public_of
 from tests.bench_actors import Caller, Echo
@@ -41,8 +42,9 @@ class Target(Echo):
 
     async def counts(self) -> dict[str, int]:
         transport = self._cell.exchange.transport
-        assert isinstance(transport, TcpTransport)
-        return dict(transport.counts)
+        assert isinstance(transport, Reliable)
+        assert isinstance(transport.inner, TcpTransport)
+        return dict(transport.inner.counts)
 
     async def pid(self) -> int:
         return os.getpid()

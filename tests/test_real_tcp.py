@@ -22,6 +22,7 @@ from actors.system import open_system
 from runtime.errors import ActorDeadError
 from runtime.keys import Keys, new_keys, read_keys
 from runtime.listening import reserve, site_of
+from runtime.reliable import Reliable
 from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint, to_text
 from runtime.zmq_tcp import TcpTransport, public_of
 from tests.real import (
@@ -141,6 +142,7 @@ async def test_the_ports_of_the_dead_are_free_again(home: str) -> None:
         await ref.kill()
         await ref.wait()
         with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # for TIME_WAIT
             other.bind((site.host, site.port))
 
 
@@ -259,7 +261,9 @@ async def test_who_has_no_key_of_the_system_is_refused_counted_and_told_of_once_
             own = str(TcpEndpoint((site_of(reserved),), public_of(keys.own), 99))
             stranger = TcpTransport(own, 99, nursery, 64, keys=keys)
         endpoint = system.exchange.address.endpoint
-        inbox = system.exchange.transport
+        wire = system.exchange.transport
+        assert isinstance(wire, Reliable)
+        inbox = wire.inner
         assert isinstance(inbox, TcpTransport)
         began_at = trio.current_time()
         for count in range(1, 21):
