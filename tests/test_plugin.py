@@ -516,6 +516,19 @@ def test_a_mark_may_hold_a_seed(pytester: pytest.Pytester) -> None:
     assert seen(run(pytester, marked)) == seen(run(pytester, SEEDED, "--regrow-seed", "7"))
 
 
+def test_a_mark_may_have_a_test_run_from_many_seeds(pytester: pytest.Pytester) -> None:
+    marked = SEEDED.replace(
+        "async def test_seeded", "@pytest.mark.regrow(seed=7, runs=3)\nasync def test_seeded"
+    )
+    many = seen(run(pytester, marked))
+    assert many == seen(run(pytester, SEEDED, "--regrow-seed", "7", "--regrow-runs", "3"))
+    assert seen(run(pytester, marked, "--regrow-seed", "8")) == many[1:2]
+    assert len(seen(run(pytester, marked, "--regrow-runs", "2"))) == 2
+    assert "runs is a number of seeds, not 0" in output(
+        run(pytester, marked.replace("runs=3", "runs=0"))
+    )
+
+
 def test_fixtures_that_do_not_know_each_other_begin_in_one_order(
     pytester: pytest.Pytester,
 ) -> None:
