@@ -80,7 +80,7 @@ async def test_what_came_is_told_by_its_type_read_or_not(system: VirtualSystem) 
     await one.kill()
     await trio.sleep(1)
     assert [down.ref for down in probe.came(Down)] == [two, one]
-    assert [call.args for call in probe.came(Call)] == [(4,)]
+    assert [call.args for call in probe.came(Call)] == [(4, False)]
     assert probe.came(Suspected) == []
 
 
