@@ -14,7 +14,8 @@ Fixtures: ``regrow_system``, ``regrow_real_system``, ``regrow_network``, ``regro
 Invariants
 ----------
 * A test that uses none of these fixtures, itself or through another, is not touched, unless it is
-  marked ``regrow``: then it runs in virtual time.
+  marked ``regrow``: then it runs in virtual time; or, ``on="real"``, in real time, within the same
+  bound as a test on processes, and must leave nothing behind either.
 * A session without such tests pays for this module alone: what it takes to run them is imported
   when the first of them runs.
 * Without ``--regrow-seed`` a seed is a function of the test's id.
@@ -195,9 +196,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not isinstance(item, pytest.Function) or not _ours(item):
             continue
         params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-        kind = "real" if "regrow_real_system" in item.fixturenames else "virtual"
-        kind = params.get("regrow_kind", kind)
-        case = Case(item, kind, _marked(item), params.get("regrow_seed", 0))
+        marked = _marked(item)
+        kind = params.get("regrow_kind", _kind_of(item, marked))
+        case = Case(item, kind, marked, params.get("regrow_seed", 0))
         item.stash[CASE] = case
         if kind == "real":
             item.add_marker("real")
@@ -211,6 +212,12 @@ def _ours(item: pytest.Function) -> bool:
         return True
     marked = item.get_closest_marker("regrow") is not None
     return marked and inspect.iscoroutinefunction(item.function)
+
+
+def _kind_of(item: pytest.Function, marked: Mapping[str, Any]) -> str:
+    """Of a test that has no parameter for it."""
+    alone = _OURS.isdisjoint(item.fixturenames) and marked.get("on") in ("real", ["real"])
+    return "real" if alone or "regrow_real_system" in item.fixturenames else "virtual"
 
 
 def _runner(config: pytest.Config) -> bool:

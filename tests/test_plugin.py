@@ -425,6 +425,36 @@ async def test_it(system):
 
 
 @pytest.mark.real
+def test_a_test_by_the_mark_alone_may_run_in_real_time_and_leaves_nothing(
+    pytester: pytest.Pytester,
+) -> None:
+    result = run(
+        pytester,
+        """
+import subprocess
+from actors.leftovers import begun
+pytestmark = pytest.mark.regrow(on="real")
+kept = []
+
+async def test_a_process():
+    kept.append(subprocess.Popen(["sleep", "60"]))
+    assert begun() == [kept[0].pid]
+
+@pytest.mark.regrow(deadline_s=0.01)
+async def test_an_hour():
+    assert kept[0].wait() == -9
+    assert begun() == []
+    await trio.sleep(3600)
+""",
+        "-m", "real",
+    )  # fmt: skip
+    said = output(result)
+    result.assert_outcomes(failed=2)
+    assert re.search(r"the test has left behind:\n  process \d+: sleep 60\n", said)
+    assert "it was not done after 0.01 s of its clock" in said
+
+
+@pytest.mark.real
 def test_a_real_test_has_a_deadline_in_real_seconds(pytester: pytest.Pytester) -> None:
     result = run(pytester, "async def test_it(real_system):\n    await trio.sleep_forever()",
                  "--regrow-real-deadline-s", "0.01")  # fmt: skip
