@@ -13,6 +13,7 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from actors import Actor, ActorDeadError, ActorRef, SpawnError, UnreachableError, reentrant
+from actors.chaos import Chaos
 from actors.record import Happened
 from actors.virtual import VirtualSystem, open_virtual_system
 from runtime.codec import Buffer
@@ -139,6 +140,28 @@ async def test_local_cells_of_any_process_work(system: VirtualSystem) -> None:
     assert not (await there.wait()).planned
     with pytest.raises(LookupError, match="no living node"):
         system.kill(here)
+
+
+async def test_what_befalls_a_local_cell_befalls_its_process(
+    system: VirtualSystem, chaos: Chaos
+) -> None:
+    node = await system.spawn(Counter, name="node")
+    gone = await node.ask(Counter.grow_here, "gone")
+    await gone.kill()
+    cell = await node.ask(Counter.grow_here, "cell")
+    await chaos.freeze(cell)
+    with pytest.raises(UnreachableError, match="frozen"):
+        await node.ask(Counter.add, 1)
+    await chaos.thaw(cell)
+    here = await system.spawn(Counter, local=True)
+    for ref in (here, gone):
+        with pytest.raises(LookupError, match="no living node"):
+            await chaos.kill(ref)
+    assert await cell.ask(Counter.add, 1) == 6
+    await chaos.kill(cell)
+    assert essence(await node.wait()) == "killed(SIGKILL)"
+    with pytest.raises(LookupError, match="no living node"):
+        await chaos.kill(cell)
 
 
 @pytest.mark.parametrize(
