@@ -9,10 +9,10 @@ import pytest
 import trio
 
 from actors import Actor, ActorDeadError, ActorRef, ChildSpec, SpawnError, Supervisor, child
+from actors.chronicle import chronicle
 from actors.system import System
 from actors.virtual import VirtualSystem
 from runtime.behaviour import Strategy
-from tests.chronicle import chronicle
 
 OF_GROUPS = [
     pytest.param(strategy, marks=pytest.mark.regrow(strategy=strategy))

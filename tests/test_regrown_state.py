@@ -8,11 +8,11 @@ import pytest
 import trio
 
 from actors import Actor, ActorRef, Down, reentrant
+from actors.chronicle import chronicle
 from actors.node import ComputeNode
 from actors.system import System
 from actors.virtual import VirtualSystem
 from runtime.errors import ActorDeadError
-from tests.chronicle import chronicle
 
 Every = float | Literal["message"]
 

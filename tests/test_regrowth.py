@@ -10,12 +10,12 @@ import pytest
 import trio
 
 from actors import Actor, ActorRef, ChildSpec, Supervisor, child, reentrant
+from actors.chronicle import chronicle
 from actors.system import System
 from actors.virtual import VirtualSystem
 from runtime.address import CONTROLLER
 from runtime.behaviour import Strategy
 from runtime.errors import ActorDeadError
-from tests.chronicle import chronicle
 
 
 class Leaf(Actor):
