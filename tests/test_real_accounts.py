@@ -13,7 +13,6 @@ from tests.real import open_console
 
 pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real")]
 
-BOUND_S = 30
 COUNTER = "tests.shell_actors:Counter"
 
 
@@ -30,7 +29,6 @@ class Clerk(Actor):
         return os.getpid()
 
 
-@pytest.mark.regrow(deadline_s=BOUND_S)
 async def test_accounts_of_processes_are_added_up_while_they_run(system: System) -> None:
     clerks = [await system.spawn(Clerk, name=f"c{number}") for number in range(3)]
     async with trio.open_nursery() as nursery:
@@ -59,7 +57,6 @@ async def test_accounts_of_processes_are_added_up_while_they_run(system: System)
     assert (audit.undelivered, audit.in_flight, audit.unreported) == (5, 0, 1)
 
 
-@pytest.mark.regrow(deadline_s=BOUND_S)
 async def test_the_stations_of_a_trace_are_in_order(system: System) -> None:
     clerk = await system.spawn(Clerk)
     trace = await system.trace(clerk, Clerk.read, 0.01)
