@@ -12,7 +12,6 @@ from functools import partial
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors import Actor, ActorRef, reentrant
 from actors.virtual import VirtualSystem, open_virtual_system
@@ -289,9 +288,8 @@ async def test_a_cancelled_end_leaves_an_actor_whole_or_nothing_of_it(
     assert step > 3
 
 
-async def test_a_block_that_is_cancelled_at_any_point_leaves_nothing(
-    autojump_clock: MockClock,
-) -> None:
+@pytest.mark.regrow
+async def test_a_block_that_is_cancelled_at_any_point_leaves_nothing() -> None:
     async def block() -> None:
         async with open_virtual_system() as system:
             near = await system.spawn(Nest, local=True)

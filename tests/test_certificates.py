@@ -7,12 +7,11 @@ from signal import SIGABRT, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors import ActorRef, ExitReason, SpawnError
 from actors.certificate import certify
 from actors.record import Record
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.virtual import VirtualSystem
 from runtime.address import Address
 from runtime.evidence import Evidence
 from runtime.registrar import Spec
@@ -260,11 +259,10 @@ async def test_a_local_cell_ends_with_its_process_and_counts_its_own_restarts(
     assert (str(own), own.restarts) == ("exited(4)", 1)
 
 
-async def test_what_it_printed_last_is_in_its_certificate(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Mortal, name="x")
-        await ref.tell(Mortal.crash)
-        reason = await ref.wait()
+async def test_what_it_printed_last_is_in_its_certificate(system: VirtualSystem) -> None:
+    ref = await system.spawn(Mortal, name="x")
+    await ref.tell(Mortal.crash)
+    reason = await ref.wait()
     assert "LookupError: as told" in reason.output
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import pytest
 import trio
-from trio.testing import MockClock
 
 from actors import Actor, ActorError, ActorRef, DeadLetter
 from actors.virtual import VirtualSystem
@@ -92,9 +92,8 @@ async def test_what_a_local_cell_did_not_live_to_read_is_told_once(system: Virtu
     assert letters[0].count == audit.rejected + audit.undelivered
 
 
-async def test_the_ring_is_bounded_and_what_is_alike_shares_a_letter(
-    autojump_clock: MockClock,
-) -> None:
+@pytest.mark.regrow
+async def test_the_ring_is_bounded_and_what_is_alike_shares_a_letter() -> None:
     async with open_small_world() as world:
         near, far = [await world.process(name) for name in ("near", "far")]
         target = await world.cell(far, "t", Worker())

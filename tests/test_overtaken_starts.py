@@ -5,7 +5,6 @@ from contextlib import suppress
 import pytest
 import trio
 from trio.lowlevel import checkpoint
-from trio.testing import MockClock
 
 from actors import Actor, ActorDeadError
 from actors.virtual import VirtualSystem, open_virtual_system
@@ -52,9 +51,8 @@ async def test_a_start_under_way_is_told_how_its_parent_ended(system: VirtualSys
     assert str(raised.value.reason) == "normal"
 
 
-async def test_a_start_under_way_does_not_hold_up_the_end_of_a_runtime_that_failed(
-    autojump_clock: MockClock,
-) -> None:
+@pytest.mark.regrow
+async def test_a_start_under_way_does_not_hold_up_the_end_of_a_runtime_that_failed() -> None:
     async def fail() -> None:
         await trio.sleep(0.5)
         raise ValueError("the runtime is at fault")

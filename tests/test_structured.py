@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, ActorRef, reentrant
 from actors.virtual import VirtualSystem
@@ -206,9 +206,8 @@ async def test_whom_a_handler_asks_has_the_sooner_of_its_deadline_and_its_askers
 
 
 @pytest.mark.parametrize("simple", [True, False], ids=["simple", "leader"])
-async def test_a_handler_has_its_deadline_from_its_first_line_on(
-    simple: bool, autojump_clock: MockClock
-) -> None:
+@pytest.mark.regrow
+async def test_a_handler_has_its_deadline_from_its_first_line_on(simple: bool) -> None:
     async with open_small_world(simple) as world:
         near, far = await world.process("near"), await world.process("far")
         source, target = world.mute(near, "source"), await world.cell(far, "target", Clerk())
