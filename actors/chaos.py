@@ -31,7 +31,10 @@ LOOK_S: Final = 0.002
 
 
 class Chaos:
-    """Of one system. Refs may be following ones: then it is whoever holds the name."""
+    """Of one system. Refs may be following ones: then it is whoever holds the name.
+
+    What befalls a local cell befalls the process that it lives in.
+    """
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -76,7 +79,10 @@ class Chaos:
         await trio.lowlevel.checkpoint()
 
     def _find(self, who: Address) -> tuple[Record, Body]:
-        record = self._system.nodes.roll.known(who)
+        roll = self._system.nodes.roll
+        record = roll.known(who)
+        if record is not None and record.body is None and not record.gone.is_set():
+            record = roll.at(record.address.endpoint)
         if record is None or record.body is None or record.gone.is_set():
             raise LookupError(f"{who} is no living node of this system")
         return record, record.body

@@ -44,6 +44,11 @@ def marked(variable: str, value: str) -> list[int]:
     return [pid for pid in found if alive(pid)]
 
 
+def begun() -> list[int]:
+    """Every living process that was begun in the innermost `nothing_left`, by whomever."""
+    return marked(MARK, os.environ[MARK])
+
+
 def descriptors() -> dict[int, str]:
     """What this process has open, by number."""
     seen = {fd: procfs.open_file(os.getpid(), fd) for fd in map(int, os.listdir("/proc/self/fd"))}

@@ -14,7 +14,8 @@ Fixtures: ``regrow_system``, ``regrow_real_system``, ``regrow_network``, ``regro
 Invariants
 ----------
 * A test that uses none of these fixtures, itself or through another, is not touched, unless it is
-  marked ``regrow``: then it runs in virtual time.
+  marked ``regrow``: then it runs in virtual time; or, ``on="real"``, in real time, within the same
+  bound as a test on processes, and must leave nothing behind either.
 * A session without such tests pays for this module alone: what it takes to run them is imported
   when the first of them runs.
 * Without ``--regrow-seed`` a seed is a function of the test's id.
@@ -62,17 +63,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(option, type=_seconds, metavar="S", help=f"{what}; default {default:g}")
         parser.addini(f"regrow_{name}", f"{what} ({option})", default=None)
     group.addoption("--regrow-seed", type=int, metavar="N", help="the seed of every virtual run")
-    group.addoption(
-        "--regrow-runs", type=int, default=1, metavar="N", help="run each test from N seeds"
-    )
+    group.addoption("--regrow-runs", type=int, metavar="N", help="run each test from N seeds")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "regrow(on, seed, deadline_s, beat_s, expect_s, leaks, **options): how a test of actors "
-        'is run. on: "virtual", "real" or both in a list; leaks=False: no leak check; options are '
-        "those of open_virtual_system and open_system; weather takes the seed of the run.",
+        "regrow(on, seed, runs, deadline_s, beat_s, expect_s, leaks, **options): how a test of "
+        'actors is run. on: "virtual", "real" or both in a list; runs: from so many seeds, one '
+        "after another; leaks=False: no leak check; options are those of open_virtual_system and "
+        "open_system; weather takes the seed of the run.",
     )
     config.addinivalue_line("markers", "real: a test of actors on processes and sockets")
 
@@ -110,16 +110,26 @@ def _marked(node: Any) -> dict[str, Any]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if _OURS.isdisjoint(metafunc.fixturenames):
         return
-    on = _marked(metafunc.definition).get("on", ())
+    marked = _marked(metafunc.definition)
+    on = marked.get("on", ())
     kinds = [on] if isinstance(on, str) else list(on)
     if wrong := [kind for kind in kinds if kind not in KINDS]:
         raise pytest.UsageError(f"regrow: on is one of {', '.join(KINDS)}, not {wrong[0]!r}")
     if kinds and "regrow_kind" in metafunc.fixturenames:
         metafunc.parametrize("regrow_kind", kinds, indirect=True)
-    runs = metafunc.config.getoption("regrow_runs")
-    if runs > 1:
+    if (runs := _runs(metafunc.config, marked)) > 1:
         ids = [f"run{number}" for number in range(runs)]
         metafunc.parametrize("regrow_seed", range(runs), indirect=True, ids=ids)
+
+
+def _runs(config: pytest.Config, marked: Mapping[str, Any]) -> int:
+    """From how many seeds a test runs: one that is replayed from a seed from that alone."""
+    runs: int | None = config.getoption("regrow_runs")
+    if runs is None:
+        runs = marked.get("runs", 1) if config.getoption("regrow_seed") is None else 1
+    if not isinstance(runs, int) or runs < 1:
+        raise pytest.UsageError(f"regrow: runs is a number of seeds, not {runs!r}")
+    return runs
 
 
 # -- which tests
@@ -156,7 +166,7 @@ class Case:
     @property
     def options(self) -> dict[str, Any]:
         """Those that open the system."""
-        own = {"on", "seed", "leaks", *_DURATIONS}
+        own = {"on", "seed", "runs", "leaks", *_DURATIONS}
         return {name: value for name, value in self.marked.items() if name not in own}
 
     def sections(self) -> Iterator[tuple[str, str]]:
@@ -186,9 +196,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not isinstance(item, pytest.Function) or not _ours(item):
             continue
         params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-        kind = "real" if "regrow_real_system" in item.fixturenames else "virtual"
-        kind = params.get("regrow_kind", kind)
-        case = Case(item, kind, _marked(item), params.get("regrow_seed", 0))
+        marked = _marked(item)
+        kind = params.get("regrow_kind", _kind_of(item, marked))
+        case = Case(item, kind, marked, params.get("regrow_seed", 0))
         item.stash[CASE] = case
         if kind == "real":
             item.add_marker("real")
@@ -202,6 +212,12 @@ def _ours(item: pytest.Function) -> bool:
         return True
     marked = item.get_closest_marker("regrow") is not None
     return marked and inspect.iscoroutinefunction(item.function)
+
+
+def _kind_of(item: pytest.Function, marked: Mapping[str, Any]) -> str:
+    """Of a test that has no parameter for it."""
+    alone = _OURS.isdisjoint(item.fixturenames) and marked.get("on") in ("real", ["real"])
+    return "real" if alone or "regrow_real_system" in item.fixturenames else "virtual"
 
 
 def _runner(config: pytest.Config) -> bool:

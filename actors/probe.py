@@ -170,6 +170,10 @@ class Probe(Generic[A_co]):
         """All that came, oldest first, with its instants on the clock of the test."""
         return list(self._recording.arrivals)
 
+    def came(self, kind: type[M], /) -> list[M]:
+        """All of this type that came, oldest first, read or not."""
+        return [each.message for each in self.arrivals if isinstance(each.message, kind)]
+
     def account(self, *, only_unread: bool = False) -> str:
         """All that came, oldest first, a line each: seconds, what became of it, the message."""
         return self._recording.arrivals.account(self._since, only_unread=only_unread)

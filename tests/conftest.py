@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import pytest
 
 from actors import system
+from actors.leftovers import nothing_left
 from runtime.wiring import Net, check_net
 from tests import scenario_play
 from tests.matrix_cells import sampled
-from tests.real import OVER, assert_nothing_left, home_folder
+from tests.real import OVER
 from tests.scenario import Scenario
 from tests.scenario_run import Outcome
 
@@ -19,16 +21,10 @@ pytest_plugins = ["actors.plugin", "pytester"]
 
 
 @pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Where the run folders of this test are, and what marks its processes.
-
-    Nothing of either may be left when the test is over.
-    """
-    with home_folder() as home:
-        monkeypatch.setenv("TMPDIR", home)
-        monkeypatch.setenv("XDG_RUNTIME_DIR", home)
-        yield home
-        assert_nothing_left(home)
+def home() -> Iterator[str]:
+    """Where the run folders are of a test that the harness does not run. Nothing may be left."""
+    with nothing_left():
+        yield os.environ["XDG_RUNTIME_DIR"]
 
 
 # The kill matrix takes minutes: it is run when it is named.

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors import ActorDeadError, StateError, open_system
 from actors.state_file import claim_state, read_state
 from actors.stored import seal, unseal
 from actors.virtual import VirtualSystem, open_virtual_system
 from tests.kept_actors import Family, Lingering, Pair, Reader, Tally, Unfit
+
+pytestmark = pytest.mark.regrow(deadline_s=2000)
 
 
 async def shape(system: VirtualSystem) -> list[tuple[str, str, str]]:
@@ -51,9 +52,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tree.state"
 
 
-async def test_a_tree_comes_back_with_names_places_and_state(
-    path: Path, autojump_clock: MockClock
-) -> None:
+async def test_a_tree_comes_back_with_names_places_and_state(path: Path) -> None:
     async with open_virtual_system(state=path) as system:
         top = await system.spawn(Tally, 5, name="top", restart="permanent")
         low = await top.ask(Tally.bear, "low")
@@ -78,9 +77,7 @@ async def test_a_tree_comes_back_with_names_places_and_state(
             assert await (await system.lookup("top", Tally)).ask(Tally.add, 0) == 5
 
 
-async def test_a_supervisor_finds_its_children_and_their_state(
-    path: Path, autojump_clock: MockClock
-) -> None:
+async def test_a_supervisor_finds_its_children_and_their_state(path: Path) -> None:
     async with open_virtual_system(state=path) as system:
         family = await system.spawn(Family, name="family", restart="permanent")
         await (await system.lookup("two", Tally)).ask(Tally.add, 40)
@@ -93,9 +90,7 @@ async def test_a_supervisor_finds_its_children_and_their_state(
             assert await (await system.lookup(name, Tally)).ask(Tally.add, 0) == value
 
 
-async def test_children_come_back_with_new_refs_and_their_old_state(
-    path: Path, autojump_clock: MockClock
-) -> None:
+async def test_children_come_back_with_new_refs_and_their_old_state(path: Path) -> None:
     async with open_virtual_system(state=path) as system:
         await system.spawn(Pair, name="pair", restart="permanent")
         await (await system.lookup("tally", Tally)).ask(Tally.add, 9)
@@ -109,9 +104,7 @@ async def test_children_come_back_with_new_refs_and_their_old_state(
         assert await (await system.lookup("pair/cell", Tally)).ask(Tally.add, 0) == 4
 
 
-async def test_a_temporary_parent_stays_dead_until_it_is_spawned_again(
-    path: Path, autojump_clock: MockClock
-) -> None:
+async def test_a_temporary_parent_stays_dead_until_it_is_spawned_again(path: Path) -> None:
     async with open_virtual_system(state=path) as system:
         await system.spawn(Family, name="family")
         await (await system.lookup("one", Tally)).ask(Tally.add, 10)
@@ -128,7 +121,7 @@ async def test_a_temporary_parent_stays_dead_until_it_is_spawned_again(
         assert {state for _, _, state in await shape(system)} == {"ok"}
 
 
-async def test_who_would_not_live_again_is_not_kept(path: Path, autojump_clock: MockClock) -> None:
+async def test_who_would_not_live_again_is_not_kept(path: Path) -> None:
     async with open_virtual_system(state=path) as system:
         await system.spawn(Tally, name="temporary")
         unnamed = await system.spawn(Tally, restart="permanent")
@@ -142,9 +135,7 @@ async def test_who_would_not_live_again_is_not_kept(path: Path, autojump_clock: 
     assert names(path) == [("transient", "controller"), ("kept", "controller")]
 
 
-async def test_what_is_stopped_or_finished_leaves_the_file_with_the_next_beat(
-    path: Path, autojump_clock: MockClock
-) -> None:
+async def test_what_is_stopped_or_finished_leaves_the_file_with_the_next_beat(path: Path) -> None:
     async with open_virtual_system(state=path) as system:
         top = await system.spawn(Tally, name="top", restart="permanent")
         await top.ask(Tally.bear, "below")
@@ -163,9 +154,7 @@ async def test_what_is_stopped_or_finished_leaves_the_file_with_the_next_beat(
         assert held.kept == b""  # nothing is left of the one that was stopped
 
 
-async def test_a_place_keeps_its_turn_although_it_is_kept_later(
-    path: Path, autojump_clock: MockClock
-) -> None:
+async def test_a_place_keeps_its_turn_although_it_is_kept_later(path: Path) -> None:
     async with open_virtual_system(state=path) as system:
         first = await system.spawn(Tally, name="first")  # not kept yet
         await system.spawn(Tally, name="second", restart="permanent")
@@ -179,10 +168,7 @@ async def test_a_place_keeps_its_turn_although_it_is_kept_later(
 
 
 async def test_who_cannot_come_back_is_given_up_and_the_rest_comes_back(
-    path: Path,
-    autojump_clock: MockClock,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_virtual_system(state=path) as system:
         unfit = await system.spawn(Unfit, 3, name="unfit", restart="permanent")
@@ -203,7 +189,7 @@ async def test_who_cannot_come_back_is_given_up_and_the_rest_comes_back(
 
 
 async def test_a_class_that_is_no_more_is_given_up(
-    path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_virtual_system(state=path) as system:
         await system.spawn(Unfit, name="lost", restart="permanent")
@@ -214,9 +200,7 @@ async def test_a_class_that_is_no_more_is_given_up(
         assert "lost given up: it did not come back" in caplog.text
 
 
-async def test_an_age_counts_the_time_without_a_controller(
-    path: Path, autojump_clock: MockClock
-) -> None:
+async def test_an_age_counts_the_time_without_a_controller(path: Path) -> None:
     async with open_virtual_system(state=path) as system:
         await system.spawn(Tally, name="old", restart="permanent")
     await trio.sleep(1000)
@@ -224,7 +208,7 @@ async def test_an_age_counts_the_time_without_a_controller(
         assert 1000 <= await (await system.lookup("old", Tally)).ask(Tally.age) < 1002
 
 
-async def test_no_incarnation_is_given_out_twice(path: Path, autojump_clock: MockClock) -> None:
+async def test_no_incarnation_is_given_out_twice(path: Path) -> None:
     async with open_virtual_system(state=path) as system:
         await system.spawn(Tally, name="kept", restart="permanent")
         await trio.sleep(0.3)
@@ -237,9 +221,7 @@ async def test_no_incarnation_is_given_out_twice(path: Path, autojump_clock: Moc
             await last.ask(Tally.add, 1)
 
 
-async def test_the_archive_is_nobodys_sibling_and_loses_nothing_by_its_death(
-    path: Path, autojump_clock: MockClock
-) -> None:
+async def test_the_archive_is_nobodys_sibling_and_loses_nothing_by_its_death(path: Path) -> None:
     async with open_virtual_system(state=path, strategy="one_for_all") as system:
         tally = await system.spawn(Tally, name="tally", restart="permanent")
         for round in range(20):  # more than anybody's budget
@@ -258,7 +240,7 @@ async def test_the_archive_is_nobodys_sibling_and_loses_nothing_by_its_death(
 
 
 async def test_while_nobody_can_write_the_tree_goes_on_and_it_is_said_once(
-    path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_virtual_system(state=path) as system:
         tally = await system.spawn(Tally, name="tally", restart="permanent")
@@ -280,7 +262,7 @@ async def test_while_nobody_can_write_the_tree_goes_on_and_it_is_said_once(
 
 
 async def test_a_frozen_archive_holds_nobody_up(
-    path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_virtual_system(state=path) as system:
         tally = await system.spawn(Tally, name="tally", restart="permanent")
@@ -299,7 +281,7 @@ async def test_a_frozen_archive_holds_nobody_up(
 
 
 async def test_a_file_that_somebody_has_taken_away_is_missed(
-    path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_virtual_system(state=path) as system:
         await trio.sleep(1)
@@ -310,7 +292,7 @@ async def test_a_file_that_somebody_has_taken_away_is_missed(
     assert content(path) == b"mine"
 
 
-async def test_a_system_has_its_file_alone(path: Path, autojump_clock: MockClock) -> None:
+async def test_a_system_has_its_file_alone(path: Path) -> None:
     async with open_virtual_system(state=path):
         for resume in (False, True):
             with (
@@ -320,7 +302,7 @@ async def test_a_system_has_its_file_alone(path: Path, autojump_clock: MockClock
                 pass
 
 
-async def test_a_tree_is_never_overwritten(path: Path, autojump_clock: MockClock) -> None:
+async def test_a_tree_is_never_overwritten(path: Path) -> None:
     async with open_virtual_system(state=path) as system:
         await system.spawn(Tally, name="tally", restart="permanent")
     before = content(path)
@@ -330,9 +312,7 @@ async def test_a_tree_is_never_overwritten(path: Path, autojump_clock: MockClock
     assert content(path) == before
 
 
-async def test_an_empty_tree_may_be_begun_again_and_resumed(
-    path: Path, autojump_clock: MockClock
-) -> None:
+async def test_an_empty_tree_may_be_begun_again_and_resumed(path: Path) -> None:
     ids = set()
     for resume in (False, False, True):
         async with open_virtual_system(state=path, resume=resume) as system:
@@ -341,7 +321,7 @@ async def test_an_empty_tree_may_be_begun_again_and_resumed(
     assert len(ids) == 1
 
 
-async def test_nothing_is_resumed_from_nothing(path: Path, autojump_clock: MockClock) -> None:
+async def test_nothing_is_resumed_from_nothing(path: Path) -> None:
     with pytest.raises(StateError, match="there is no such file"):
         async with open_virtual_system(state=path, resume=True):
             pass
@@ -351,7 +331,7 @@ async def test_nothing_is_resumed_from_nothing(path: Path, autojump_clock: MockC
 
 
 async def test_a_resumption_that_is_given_up_leaves_the_file_as_it_was(
-    path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_virtual_system(state=path) as system:
         await system.spawn(Tally, 7, name="first", restart="permanent")
@@ -385,7 +365,7 @@ def rewrite(path: Path, was: str, now: str) -> None:
     base.close()
 
 
-async def test_nothing_comes_back_from_half_a_stop(path: Path, autojump_clock: MockClock) -> None:
+async def test_nothing_comes_back_from_half_a_stop(path: Path) -> None:
     async with open_virtual_system(state=path) as system:
         top = await system.spawn(Lingering, name="top", restart="permanent")
         await top.ask(Lingering.bear, "quick")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trio.testing import MockClock
 
 from actors.actor import Actor
-from actors.system import open_system
+from actors.system import System
 from runtime.arrays import ArrayHead, ArrayKind
 from runtime.buffers import OWN_FRAME_BYTES
 from runtime.codec import MAX_PAYLOAD_BYTES
@@ -142,14 +142,13 @@ async def test_arrays_go_through_handlers(where: str, autojump_clock: MockClock)
         assert_same(np.concatenate([large, large[:9], large, large, [3]]), mixed)
 
 
-@pytest.mark.real
-async def test_arrays_go_to_a_process_and_come_back(home: str) -> None:
-    async with open_system() as system:
-        sums = await system.spawn(Sums, np.ones(300_000))
-        for array in ARRAYS.values():
-            assert_same(array, await sums.ask(Sums.back, array))
-        assert_same(np.ones(300_000), await sums.ask(Sums.started_with))
-        assert await sums.ask(Sums.described, np.ones(1000)) == ("<f8", False, False)
+@pytest.mark.regrow(on="real")
+async def test_arrays_go_to_a_process_and_come_back(system: System) -> None:
+    sums = await system.spawn(Sums, np.ones(300_000))
+    for array in ARRAYS.values():
+        assert_same(array, await sums.ask(Sums.back, array))
+    assert_same(np.ones(300_000), await sums.ask(Sums.started_with))
+    assert await sums.ask(Sums.described, np.ones(1000)) == ("<f8", False, False)
 
 
 @pytest.mark.parametrize("size", [10, 100_000])

@@ -10,15 +10,14 @@ import pytest
 import trio
 
 from actors.ref import ActorRef
-from actors.system import System, open_system
+from actors.system import System
 from runtime import envelope as wire
 from runtime.guard import BEAT_S
 from tests.pressure import Measured, Slow, Taken, Teller
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real", deadline_s=100)]
 
 MIB = 1024 * 1024
-BOUND_S = 100
 DELAY_S = 5 * 0.05
 """Five times what is promised."""
 
@@ -36,57 +35,51 @@ async def all_taken(slow: ActorRef[Slow], count: int) -> Taken:
     return taken
 
 
-async def test_a_million_tells_take_no_memory_and_keep_their_order(home: str) -> None:
+async def test_a_million_tells_take_no_memory_and_keep_their_order(system: System) -> None:
     count = 1_000_000
-    with trio.fail_after(BOUND_S):
-        async with open_system() as system:
-            slow, teller = await system.spawn(Slow), await system.spawn(Teller)
-            await teller.ask(Teller.tell, slow, "a", 10_000)
-            await all_taken(slow, 10_000)
-            await slow.ask(Slow.begin)
-            before = [await slow.ask(Measured.rest), await teller.ask(Measured.rest)]
-            await teller.ask(Teller.tell, slow, "a", count)
-            taken = await all_taken(slow, count)
-            assert (taken.count, taken.out_of_order) == (count, 0)
-            assert max(await growth(slow, teller, since=before)) < 32
+    slow, teller = await system.spawn(Slow), await system.spawn(Teller)
+    await teller.ask(Teller.tell, slow, "a", 10_000)
+    await all_taken(slow, 10_000)
+    await slow.ask(Slow.begin)
+    before = [await slow.ask(Measured.rest), await teller.ask(Measured.rest)]
+    await teller.ask(Teller.tell, slow, "a", count)
+    taken = await all_taken(slow, count)
+    assert (taken.count, taken.out_of_order) == (count, 0)
+    assert max(await growth(slow, teller, since=before)) < 32
 
 
-async def test_large_tells_take_the_memory_of_a_few(home: str) -> None:
+async def test_large_tells_take_the_memory_of_a_few(system: System) -> None:
     count = 64
-    with trio.fail_after(BOUND_S):
-        async with open_system() as system:
-            slow, teller = await system.spawn(Slow, 1, 0.005), await system.spawn(Teller)
-            await teller.ask(Teller.tell_data, slow, 4096, 1)
-            await all_taken(slow, 1)
-            await slow.ask(Slow.begin)
-            before = [await slow.ask(Measured.rest), await teller.ask(Measured.rest)]
-            await teller.ask(Teller.tell_data, slow, 8 * MIB, count)
-            taken = await all_taken(slow, count)
-            assert (taken.count, taken.out_of_order) == (count, 0)
-            assert max(await growth(slow, teller, since=before)) < 64
+    slow, teller = await system.spawn(Slow, 1, 0.005), await system.spawn(Teller)
+    await teller.ask(Teller.tell_data, slow, 4096, 1)
+    await all_taken(slow, 1)
+    await slow.ask(Slow.begin)
+    before = [await slow.ask(Measured.rest), await teller.ask(Measured.rest)]
+    await teller.ask(Teller.tell_data, slow, 8 * MIB, count)
+    taken = await all_taken(slow, count)
+    assert (taken.count, taken.out_of_order) == (count, 0)
+    assert max(await growth(slow, teller, since=before)) < 64
 
 
-async def test_many_tellers_get_their_shares(home: str) -> None:
+async def test_many_tellers_get_their_shares(system: System) -> None:
     tellers, count = 8, 50_000
-    with trio.fail_after(BOUND_S):
-        async with open_system() as system:
-            slow = await system.spawn(Slow)
-            refs = [await system.spawn(Teller) for _ in range(tellers)]
-            for number, ref in enumerate(refs):
-                await ref.ask(Teller.tell, slow, str(number), 1000)
-            await all_taken(slow, tellers * 1000)
-            await slow.ask(Slow.begin)
-            before = [await ref.ask(Measured.rest) for ref in (slow, *refs)]
-            async with trio.open_nursery() as nursery:
-                for number, ref in enumerate(refs):
-                    nursery.start_soon(ref.ask, Teller.tell, slow, str(number), count)
-            taken = await all_taken(slow, tellers * count)
-            assert (taken.count, taken.out_of_order) == (tellers * count, 0)
-            assert max(await growth(slow, *refs, since=before)) < 32
-            shares = taken.by_teller.values()
-            assert len(shares) == tellers
+    slow = await system.spawn(Slow)
+    refs = [await system.spawn(Teller) for _ in range(tellers)]
+    for number, ref in enumerate(refs):
+        await ref.ask(Teller.tell, slow, str(number), 1000)
+    await all_taken(slow, tellers * 1000)
+    await slow.ask(Slow.begin)
+    before = [await ref.ask(Measured.rest) for ref in (slow, *refs)]
+    async with trio.open_nursery() as nursery:
+        for number, ref in enumerate(refs):
+            nursery.start_soon(ref.ask, Teller.tell, slow, str(number), count)
+    taken = await all_taken(slow, tellers * count)
+    assert (taken.count, taken.out_of_order) == (tellers * count, 0)
+    assert max(await growth(slow, *refs, since=before)) < 32
+    shares = taken.by_teller.values()
+    assert len(shares) == tellers
 
-            assert min(shares) > sum(shares) / tellers / 2
+    assert min(shares) > sum(shares) / tellers / 2
 
 
 async def open_flood(system: System, nursery: trio.Nursery, slow: ActorRef[Slow]) -> None:
@@ -97,36 +90,34 @@ async def open_flood(system: System, nursery: trio.Nursery, slow: ActorRef[Slow]
 
 
 @pytest.mark.parametrize("local", [False, True], ids=["in a node", "in the controller's process"])
-async def test_a_flood_delays_a_cancel_little(home: str, local: bool) -> None:
-    with trio.fail_after(BOUND_S):
-        async with open_system() as system, trio.open_nursery() as nursery:
-            slow = await system.spawn(Slow, local=local)
-            judge = await system.spawn(Teller)
-            await open_flood(system, nursery, slow)
-            delays = [await judge.ask(Teller.cancel_delay_s, slow) for _ in range(20)]
+async def test_a_flood_delays_a_cancel_little(system: System, local: bool) -> None:
+    async with trio.open_nursery() as nursery:
+        slow = await system.spawn(Slow, local=local)
+        judge = await system.spawn(Teller)
+        await open_flood(system, nursery, slow)
+        delays = [await judge.ask(Teller.cancel_delay_s, slow) for _ in range(20)]
 
-            assert max(delays) < DELAY_S
-            nursery.cancel_scope.cancel()
+        assert max(delays) < DELAY_S
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("local", [False, True], ids=["in a node", "in the controller's process"])
-async def test_a_flood_delays_a_beat_little(home: str, local: bool) -> None:
-    with trio.fail_after(BOUND_S):
-        async with open_system() as system, trio.open_nursery() as nursery:
-            slow = await system.spawn(Slow, local=local)
-            await open_flood(system, nursery, slow)
-            beats: dict[str, list[float]] = {}
-            hear = system.exchange.control[wire.Beat]
+async def test_a_flood_delays_a_beat_little(system: System, local: bool) -> None:
+    async with trio.open_nursery() as nursery:
+        slow = await system.spawn(Slow, local=local)
+        await open_flood(system, nursery, slow)
+        beats: dict[str, list[float]] = {}
+        hear = system.exchange.control[wire.Beat]
 
-            def heard(peer: Any, beat: Any, payload: memoryview) -> None:
-                beats.setdefault(peer.endpoint, []).append(time.monotonic())
-                hear(peer, beat, payload)
+        def heard(peer: Any, beat: Any, payload: memoryview) -> None:
+            beats.setdefault(peer.endpoint, []).append(time.monotonic())
+            hear(peer, beat, payload)
 
-            system.exchange.control[wire.Beat] = heard
-            await trio.sleep(3)
-            system.exchange.control[wire.Beat] = hear
-            gaps = [late - early for times in beats.values() for early, late in pairwise(times)]
+        system.exchange.control[wire.Beat] = heard
+        await trio.sleep(3)
+        system.exchange.control[wire.Beat] = hear
+        gaps = [late - early for times in beats.values() for early, late in pairwise(times)]
 
-            assert len(beats) == 3 + (not local)
-            assert max(gaps) < BEAT_S + DELAY_S
-            nursery.cancel_scope.cancel()
+        assert len(beats) == 3 + (not local)
+        assert max(gaps) < BEAT_S + DELAY_S
+        nursery.cancel_scope.cancel()

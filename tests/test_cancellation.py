@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, ActorRef, reentrant
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.virtual import VirtualSystem
 from runtime.errors import MailboxFullError
 from tests.axe import cut
 from tests.census import actors, census, exchanges, settle
@@ -330,41 +330,40 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("operation", "busy_s"), CASES)
+@pytest.mark.regrow(seed=0, runs=2)
 async def test_whenever_it_is_cancelled_nothing_is_left_and_nobody_else_notices(
-    operation: Operation, busy_s: float, seed: int, autojump_clock: MockClock
+    operation: Operation, busy_s: float, system: VirtualSystem
 ) -> None:
     room = 2 if operation.__name__.endswith("without_credit") else 16
-    async with open_virtual_system(seed=seed) as system:
-        stage = Stage(
-            system,
-            await system.spawn(Worker, mailbox_messages=room),
-            await system.spawn(Worker, local=True, mailbox_messages=room),
-        )
-        stage.other = await system.spawn(Worker)
-        for ref in (stage.far, stage.near, stage.other):
-            await stage.bystand(ref, 0.0)
-        await stage.far.ask(Worker.pass_on, stage.other, 0.0)
-        await stage.far.ask(Worker.pass_on, stage.near, 0.0)
-        await trio.sleep(3)
-        before = census(system)
-        workers = [actor for actor in actors(system) if isinstance(actor, Worker)]
-        assert len(workers) == 3
-        for step in itertools.count(1):
-            async with trio.open_nursery() as others:
-                for ref in (stage.far, stage.near):
-                    others.start_soon(stage.bystand, ref, busy_s)
-                await wait_all_tasks_blocked()
-                over = await cut(partial(operation, stage), step)
-                await trio.sleep(0.005)
-                assert [worker.running for worker in workers] == [0, 0, 0]
-                begun = [worker.begun for worker in workers]
-            forget_holders(stage)
-            await settle(system, before)
-            assert [worker.begun for worker in workers] == begun
-            assert [exchange.strays for exchange in exchanges(system)] == [{}, {}, {}]
-            await operation(stage)
-            if over:
-                break
-        assert step > 1
+    stage = Stage(
+        system,
+        await system.spawn(Worker, mailbox_messages=room),
+        await system.spawn(Worker, local=True, mailbox_messages=room),
+    )
+    stage.other = await system.spawn(Worker)
+    for ref in (stage.far, stage.near, stage.other):
+        await stage.bystand(ref, 0.0)
+    await stage.far.ask(Worker.pass_on, stage.other, 0.0)
+    await stage.far.ask(Worker.pass_on, stage.near, 0.0)
+    await trio.sleep(3)
+    before = census(system)
+    workers = [actor for actor in actors(system) if isinstance(actor, Worker)]
+    assert len(workers) == 3
+    for step in itertools.count(1):
+        async with trio.open_nursery() as others:
+            for ref in (stage.far, stage.near):
+                others.start_soon(stage.bystand, ref, busy_s)
+            await wait_all_tasks_blocked()
+            over = await cut(partial(operation, stage), step)
+            await trio.sleep(0.005)
+            assert [worker.running for worker in workers] == [0, 0, 0]
+            begun = [worker.begun for worker in workers]
+        forget_holders(stage)
+        await settle(system, before)
+        assert [worker.begun for worker in workers] == begun
+        assert [exchange.strays for exchange in exchanges(system)] == [{}, {}, {}]
+        await operation(stage)
+        if over:
+            break
+    assert step > 1

@@ -12,7 +12,6 @@ from functools import partial
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors import Actor, ActorRef, reentrant
 from actors.virtual import VirtualSystem, open_virtual_system
@@ -201,27 +200,26 @@ SPAWNS = [
 
 @pytest.mark.parametrize("operation", [pytest.param(each, id=each.__name__) for each in SPAWNS])
 async def test_a_cancelled_spawn_leaves_nothing_that_nobody_owns(
-    operation: Operation, autojump_clock: MockClock
+    operation: Operation, system: VirtualSystem
 ) -> None:
-    async with open_virtual_system() as system:
-        stage = Stage(
-            system, await system.spawn(Nest), await system.spawn(Nest, local=True, name="near")
-        )
-        held = await system.spawn(Plain, 7, name="held", restart="permanent")
+    stage = Stage(
+        system, await system.spawn(Nest), await system.spawn(Nest, local=True, name="near")
+    )
+    held = await system.spawn(Plain, 7, name="held", restart="permanent")
+    await stage.drop()
+    await trio.sleep(1)
+    before = census(system)
+    for step in itertools.count(1):
+        over = await cut(partial(operation, stage), step)
         await stage.drop()
-        await trio.sleep(1)
-        before = census(system)
-        for step in itertools.count(1):
-            over = await cut(partial(operation, stage), step)
-            await stage.drop()
-            await settle(system, before)
-            assert await stage.alive("held") == held
-            if over:
-                break
-            await operation(stage)
-            await stage.drop()
-            await settle(system, before)
-        assert step > 3
+        await settle(system, before)
+        assert await stage.alive("held") == held
+        if over:
+            break
+        await operation(stage)
+        await stage.drop()
+        await settle(system, before)
+    assert step > 3
 
 
 async def stop(target: ActorRef[Plain], stage: Stage) -> None:
@@ -259,40 +257,39 @@ ENDS = [
 
 @pytest.mark.parametrize("kind", [Plain, Slow, Family])
 @pytest.mark.parametrize("end", ENDS)
+@pytest.mark.regrow(intensity=(10000, 1.0))
 async def test_a_cancelled_end_leaves_an_actor_whole_or_nothing_of_it(
     end: Callable[[ActorRef[Plain], Stage], Awaitable[None]],
     kind: type[Plain],
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system(intensity=(10_000, 1.0)) as system:
-        stage = Stage(
-            system, await system.spawn(Nest), await system.spawn(Nest, local=True, name="near")
-        )
-        await stage.drop()
-        await trio.sleep(1)
-        before = census(system)
-        for step in itertools.count(1):
-            target = await system.spawn(kind, name="target", restart="permanent")
-            over = await cut(partial(end, target, stage), step)
+    stage = Stage(
+        system, await system.spawn(Nest), await system.spawn(Nest, local=True, name="near")
+    )
+    await stage.drop()
+    await trio.sleep(1)
+    before = census(system)
+    for step in itertools.count(1):
+        target = await system.spawn(kind, name="target", restart="permanent")
+        over = await cut(partial(end, target, stage), step)
+        await trio.sleep(5)
+        left = await stage.alive("target")
+        if left is not None:
+            body = [each for each in system.host.bodies.values() if each.name == "target"]
+            assert [each.incarnation for each in body] == [left.incarnation]
+            system.kill(left)  # it is permanent still
             await trio.sleep(5)
-            left = await stage.alive("target")
-            if left is not None:
-                body = [each for each in system.host.bodies.values() if each.name == "target"]
-                assert [each.incarnation for each in body] == [left.incarnation]
-                system.kill(left)  # it is permanent still
-                await trio.sleep(5)
-                again = await stage.alive("target")
-                assert again is not None
-                await again.stop()
-            await settle(system, before)
-            if over:
-                break
-        assert step > 3
+            again = await stage.alive("target")
+            assert again is not None
+            await again.stop()
+        await settle(system, before)
+        if over:
+            break
+    assert step > 3
 
 
-async def test_a_block_that_is_cancelled_at_any_point_leaves_nothing(
-    autojump_clock: MockClock,
-) -> None:
+@pytest.mark.regrow
+async def test_a_block_that_is_cancelled_at_any_point_leaves_nothing() -> None:
     async def block() -> None:
         async with open_virtual_system() as system:
             near = await system.spawn(Nest, local=True)

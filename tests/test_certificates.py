@@ -7,12 +7,11 @@ from signal import SIGABRT, SIGKILL, SIGSEGV, SIGSTOP, SIGTERM
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors import ActorRef, ExitReason, SpawnError
 from actors.certificate import certify
 from actors.record import Record
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.virtual import VirtualSystem
 from runtime.address import Address
 from runtime.evidence import Evidence
 from runtime.registrar import Spec
@@ -157,56 +156,54 @@ WAYS: dict[str, tuple[Way, str, dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_each_end_is_named_truthfully(way: str, autojump_clock: MockClock) -> None:
+async def test_each_end_is_named_truthfully(way: str, system: VirtualSystem) -> None:
     how, short, said = WAYS[way]
-    async with open_virtual_system() as system:
-        mourner = await system.spawn(Mourner)
-        ref = await system.spawn(Mortal, name="x", hang_after_s=5.0)
-        await mourner.ask(Mourner.watch, ref)
-        with trio.fail_after(60):
-            await how(system, ref)
-            reason = await ref.wait()
-            heard = await mourner.ask(Mourner.hears)
-        assert str(reason) == short
-        for field, value in said.items():
-            exact = pytest.approx(value, abs=0.001) if isinstance(value, float) else value
-            assert getattr(reason, field) == exact
-        assert heard == reason
-        raised = reason.error not in ("", "LinkedExit", "RestartIntensity")
-        assert (f"{reason.error}: " in reason.traceback) == raised
+    mourner = await system.spawn(Mourner)
+    ref = await system.spawn(Mortal, name="x", hang_after_s=5.0)
+    await mourner.ask(Mourner.watch, ref)
+    with trio.fail_after(60):
+        await how(system, ref)
+        reason = await ref.wait()
+        heard = await mourner.ask(Mourner.hears)
+    assert str(reason) == short
+    for field, value in said.items():
+        exact = pytest.approx(value, abs=0.001) if isinstance(value, float) else value
+        assert getattr(reason, field) == exact
+    assert heard == reason
+    raised = reason.error not in ("", "LinkedExit", "RestartIntensity")
+    assert (f"{reason.error}: " in reason.traceback) == raised
 
 
 async def test_a_start_that_fails_is_a_spawn_error_and_leaves_no_certificate(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        with pytest.raises(SpawnError, match="ValueError: no luck"):
-            await system.spawn(Mortal, "no luck", name="x")
-        with pytest.raises(LookupError, match="no actor is named x"):
-            await system.why("x")
+    with pytest.raises(SpawnError, match="ValueError: no luck"):
+        await system.spawn(Mortal, "no luck", name="x")
+    with pytest.raises(LookupError, match="no actor is named x"):
+        await system.why("x")
 
 
 async def test_why_is_none_at_first_and_then_the_end_of_the_last_life(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Mortal, name="x", restart="permanent")
-        assert await system.why("x") is None
-        await ref.tell(Mortal.crash)
-        await ref.wait()
-        await trio.sleep(1)
-        first = await system.why("x")
-        assert first is not None
-        assert (str(first), first.restarts) == ("crashed(LookupError: as told)", 0)
-        system.kill(await system.lookup("x"))
-        await trio.sleep(1)
-        second = await system.why("x")
-        assert second is not None
-        assert (str(second), second.restarts) == ("killed(SIGKILL)", 1)
-        assert (await ref.wait()) == first
+    ref = await system.spawn(Mortal, name="x", restart="permanent")
+    assert await system.why("x") is None
+    await ref.tell(Mortal.crash)
+    await ref.wait()
+    await trio.sleep(1)
+    first = await system.why("x")
+    assert first is not None
+    assert (str(first), first.restarts) == ("crashed(LookupError: as told)", 0)
+    system.kill(await system.lookup("x"))
+    await trio.sleep(1)
+    second = await system.why("x")
+    assert second is not None
+    assert (str(second), second.restarts) == ("killed(SIGKILL)", 1)
+    assert (await ref.wait()) == first
 
 
-async def test_a_restart_that_fails_says_where(autojump_clock: MockClock) -> None:
+@pytest.mark.regrow(intensity=(1, 60.0))
+async def test_a_restart_that_fails_says_where(system: VirtualSystem) -> None:
     class Moody(Mortal):
         lives = 0
 
@@ -215,62 +212,57 @@ async def test_a_restart_that_fails_says_where(autojump_clock: MockClock) -> Non
             if type(self).lives > 1:
                 raise ValueError("not again")
 
-    async with open_virtual_system(intensity=(1, 60.0)) as system:
-        ref = await system.spawn(Moody, name="x", restart="permanent")
-        system.kill(ref)
-        await trio.sleep(30)
-        reason = await system.why("x")
-        assert reason is not None
-        assert str(reason) == "crashed(SpawnError: ValueError: not again)"
-        assert "in on_start" in reason.traceback
-        assert reason.restarts == 1
+    ref = await system.spawn(Moody, name="x", restart="permanent")
+    system.kill(ref)
+    await trio.sleep(30)
+    reason = await system.why("x")
+    assert reason is not None
+    assert str(reason) == "crashed(SpawnError: ValueError: not again)"
+    assert "in on_start" in reason.traceback
+    assert reason.restarts == 1
 
 
 @pytest.mark.parametrize("end", ["finish", "SIGTERM"])
 async def test_one_that_ended_as_it_should_is_told_of_until_its_name_is_given_again(
-    end: str, autojump_clock: MockClock
+    end: str, system: VirtualSystem
 ) -> None:
     how, short, _ = WAYS[end]
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Mortal, name="x")
-        await how(system, ref)
-        await trio.sleep(1)
-        assert str(await system.why("x")) == short
-        await system.spawn(Mortal, name="x")
-        assert await system.why("x") is None
+    ref = await system.spawn(Mortal, name="x")
+    await how(system, ref)
+    await trio.sleep(1)
+    assert str(await system.why("x")) == short
+    await system.spawn(Mortal, name="x")
+    assert await system.why("x") is None
 
 
-async def test_one_that_was_stopped_is_forgotten(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Mortal, name="x")
-        system.kill(ref)
-        await ref.wait()
-        assert str(await system.why("x")) == "killed(SIGKILL)"
-        await ref.following().stop()
-        with pytest.raises(LookupError, match="no actor is named x"):
-            await system.why("x")
+async def test_one_that_was_stopped_is_forgotten(system: VirtualSystem) -> None:
+    ref = await system.spawn(Mortal, name="x")
+    system.kill(ref)
+    await ref.wait()
+    assert str(await system.why("x")) == "killed(SIGKILL)"
+    await ref.following().stop()
+    with pytest.raises(LookupError, match="no actor is named x"):
+        await system.why("x")
 
 
 async def test_a_local_cell_ends_with_its_process_and_counts_its_own_restarts(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Mortal, name="x", restart="permanent")
-        system.kill(ref)
-        await trio.sleep(1)
-        ref = await system.lookup("x", Mortal)
-        cell = await ref.ask(Mortal.bear_here, "cell")
-        await ref.tell(Mortal.vanish, 4)
-        ended, own = await cell.wait(), await ref.wait()
-        assert (str(ended), ended.restarts) == ("exited(4)", 0)
-        assert (str(own), own.restarts) == ("exited(4)", 1)
+    ref = await system.spawn(Mortal, name="x", restart="permanent")
+    system.kill(ref)
+    await trio.sleep(1)
+    ref = await system.lookup("x", Mortal)
+    cell = await ref.ask(Mortal.bear_here, "cell")
+    await ref.tell(Mortal.vanish, 4)
+    ended, own = await cell.wait(), await ref.wait()
+    assert (str(ended), ended.restarts) == ("exited(4)", 0)
+    assert (str(own), own.restarts) == ("exited(4)", 1)
 
 
-async def test_what_it_printed_last_is_in_its_certificate(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Mortal, name="x")
-        await ref.tell(Mortal.crash)
-        reason = await ref.wait()
+async def test_what_it_printed_last_is_in_its_certificate(system: VirtualSystem) -> None:
+    ref = await system.spawn(Mortal, name="x")
+    await ref.tell(Mortal.crash)
+    reason = await ref.wait()
     assert "LookupError: as told" in reason.output
 
 

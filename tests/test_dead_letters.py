@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import pytest
 import trio
-from trio.testing import MockClock
 
 from actors import Actor, ActorError, ActorRef, DeadLetter
-from actors.virtual import open_virtual_system
+from actors.virtual import VirtualSystem
 from runtime.letters import KEPT, REPORTED
 from tests.small_world import open_small_world, tell_nowait
 from tests.test_accounts import Worker
@@ -42,66 +42,58 @@ def brief(letter: DeadLetter) -> tuple[str, str, str, int, str]:
     return letter.source, letter.target, letter.handler, letter.count, letter.reason
 
 
-async def test_those_of_the_whole_tree_can_be_read_with_their_ages(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_virtual_system() as system:
-        a, b = await system.spawn(Clerk, name="a"), await system.spawn(Clerk, name="b")
-        c = await system.spawn(Clerk, name="c", parent=a)
-        assert await system.dead_letters() == []
-        await c.ask(Clerk.write, b, 3, 50.0)
-        async with trio.open_nursery() as nursery:
+async def test_those_of_the_whole_tree_can_be_read_with_their_ages(system: VirtualSystem) -> None:
+    a, b = await system.spawn(Clerk, name="a"), await system.spawn(Clerk, name="b")
+    c = await system.spawn(Clerk, name="c", parent=a)
+    assert await system.dead_letters() == []
+    await c.ask(Clerk.write, b, 3, 50.0)
+    async with trio.open_nursery() as nursery:
 
-            async def wait() -> None:
-                with suppress(ActorError):
-                    await a.ask(Clerk.wait, b, 1.0)
+        async def wait() -> None:
+            with suppress(ActorError):
+                await a.ask(Clerk.wait, b, 1.0)
 
-            nursery.start_soon(wait)
-            await trio.sleep(1)
-            system.kill(b)
-        await trio.sleep(7)
-        letters = await system.dead_letters()
-        assert sorted(map(brief, letters)) == [
-            ("a", "b", "read", 1, "killed(SIGKILL)"),
-            ("c", "b", "", 3, "killed(SIGKILL)"),
-        ]
-        assert {letter.incarnation for letter in letters} == {b.incarnation}
-        assert [letter.age_s for letter in letters] == [7.0, 7.0]
+        nursery.start_soon(wait)
+        await trio.sleep(1)
+        system.kill(b)
+    await trio.sleep(7)
+    letters = await system.dead_letters()
+    assert sorted(map(brief, letters)) == [
+        ("a", "b", "read", 1, "killed(SIGKILL)"),
+        ("c", "b", "", 3, "killed(SIGKILL)"),
+    ]
+    assert {letter.incarnation for letter in letters} == {b.incarnation}
+    assert [letter.age_s for letter in letters] == [7.0, 7.0]
 
 
 async def test_a_tell_that_is_refused_is_a_dead_letter_of_its_receiver(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        a = await system.spawn(Clerk, name="a", mailbox_messages=4)
-        b = await system.spawn(Clerk, name="b")
-        await b.ask(Clerk.write, a, 10, 1.0)
-        letters = await system.dead_letters()
-        assert [brief(letter) for letter in letters] == [
-            ("b", "a", "read", 10, "mailbox of a is full (0)")
-        ] or all(letter.handler == "read" for letter in letters)
-        audit = await system.audit()
-        assert audit.rejected == sum(letter.count for letter in letters)
+    a = await system.spawn(Clerk, name="a", mailbox_messages=4)
+    b = await system.spawn(Clerk, name="b")
+    await b.ask(Clerk.write, a, 10, 1.0)
+    letters = await system.dead_letters()
+    assert [brief(letter) for letter in letters] == [
+        ("b", "a", "read", 10, "mailbox of a is full (0)")
+    ] or all(letter.handler == "read" for letter in letters)
+    audit = await system.audit()
+    assert audit.rejected == sum(letter.count for letter in letters)
 
 
-async def test_what_a_local_cell_did_not_live_to_read_is_told_once(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_virtual_system() as system:
-        a = await system.spawn(Clerk, name="a")
-        await a.ask(Clerk.host, 4)
-        letters = await system.dead_letters()
-        assert [(each.source, each.target, each.handler) for each in letters] == [
-            ("a", "a/child", "read")
-        ]
-        audit = await system.audit()
-        assert audit.balances
-        assert letters[0].count == audit.rejected + audit.undelivered
+async def test_what_a_local_cell_did_not_live_to_read_is_told_once(system: VirtualSystem) -> None:
+    a = await system.spawn(Clerk, name="a")
+    await a.ask(Clerk.host, 4)
+    letters = await system.dead_letters()
+    assert [(each.source, each.target, each.handler) for each in letters] == [
+        ("a", "a/child", "read")
+    ]
+    audit = await system.audit()
+    assert audit.balances
+    assert letters[0].count == audit.rejected + audit.undelivered
 
 
-async def test_the_ring_is_bounded_and_what_is_alike_shares_a_letter(
-    autojump_clock: MockClock,
-) -> None:
+@pytest.mark.regrow
+async def test_the_ring_is_bounded_and_what_is_alike_shares_a_letter() -> None:
     async with open_small_world() as world:
         near, far = [await world.process(name) for name in ("near", "far")]
         target = await world.cell(far, "t", Worker())
@@ -116,51 +108,49 @@ async def test_the_ring_is_bounded_and_what_is_alike_shares_a_letter(
         assert [letter.source for letter in letters][:: KEPT - 1] == ["s20", f"s{KEPT + 19}"]
 
 
-async def test_who_watches_hears_of_new_ones_within_100_ms(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        a, b = await system.spawn(Clerk, name="a"), await system.spawn(Clerk, name="b")
-        d = await system.spawn(Clerk, name="d")
-        await a.ask(Clerk.write, b, 2, 50.0)
-        system.kill(b)
-        await trio.sleep(1)
-        await a.ask(Clerk.write, d, 3, 50.0)
-        async with system.watch_dead_letters() as letters:
-            system.kill(d)
-            began = trio.current_time()
-            letter = await anext(letters)
-            assert brief(letter) == ("a", "d", "", 3, "killed(SIGKILL)")
-            assert round(trio.current_time() - began, 6) == 0.1
-        await trio.sleep(0.1)
-        assert system.exchange.letters.heard == []
-        async with system.watch_dead_letters() as letters:
-            with trio.move_on_after(5):
-                await anext(letters)
-                raise AssertionError("it is told of old ones")
+async def test_who_watches_hears_of_new_ones_within_100_ms(system: VirtualSystem) -> None:
+    a, b = await system.spawn(Clerk, name="a"), await system.spawn(Clerk, name="b")
+    d = await system.spawn(Clerk, name="d")
+    await a.ask(Clerk.write, b, 2, 50.0)
+    system.kill(b)
+    await trio.sleep(1)
+    await a.ask(Clerk.write, d, 3, 50.0)
+    async with system.watch_dead_letters() as letters:
+        system.kill(d)
+        began = trio.current_time()
+        letter = await anext(letters)
+        assert brief(letter) == ("a", "d", "", 3, "killed(SIGKILL)")
+        assert round(trio.current_time() - began, 6) == 0.1
+    await trio.sleep(0.1)
+    assert system.exchange.letters.heard == []
+    async with system.watch_dead_letters() as letters:
+        with trio.move_on_after(5):
+            await anext(letters)
+            raise AssertionError("it is told of old ones")
 
 
-async def test_an_actor_may_watch(autojump_clock: MockClock) -> None:
+async def test_an_actor_may_watch(system: VirtualSystem) -> None:
     class Watcher(Actor):
         async def first(self) -> DeadLetter:
             async with self.system.watch_dead_letters() as letters:
                 return await anext(letters)
 
-    async with open_virtual_system() as system:
-        a, b = await system.spawn(Clerk, name="a"), await system.spawn(Clerk, name="b")
-        watcher = await system.spawn(Watcher)
-        async with trio.open_nursery() as nursery:
-            heard: list[DeadLetter] = []
+    a, b = await system.spawn(Clerk, name="a"), await system.spawn(Clerk, name="b")
+    watcher = await system.spawn(Watcher)
+    async with trio.open_nursery() as nursery:
+        heard: list[DeadLetter] = []
 
-            async def watch() -> None:
-                heard.append(await watcher.ask(Watcher.first))
+        async def watch() -> None:
+            heard.append(await watcher.ask(Watcher.first))
 
-            nursery.start_soon(watch)
-            await trio.sleep(1)
-            await a.ask(Clerk.write, b, 3, 50.0)
-            system.kill(b)
-        assert [brief(letter) for letter in heard] == [("a", "b", "", 3, "killed(SIGKILL)")]
+        nursery.start_soon(watch)
+        await trio.sleep(1)
+        await a.ask(Clerk.write, b, 3, 50.0)
+        system.kill(b)
+    assert [brief(letter) for letter in heard] == [("a", "b", "", 3, "killed(SIGKILL)")]
 
 
-async def test_too_many_at_a_time_are_summed_up(autojump_clock: MockClock) -> None:
+async def test_too_many_at_a_time_are_summed_up(system: VirtualSystem) -> None:
     class Host(Actor):
         async def scatter(self, other: ActorRef[Clerk], cells: int) -> None:
             for number in range(cells):
@@ -171,12 +161,11 @@ async def test_too_many_at_a_time_are_summed_up(autojump_clock: MockClock) -> No
         async def write(self, other: ActorRef[Clerk]) -> None:
             other.tell_nowait(Clerk.read, 1000.0)
 
-    async with open_virtual_system() as system:
-        host, b = await system.spawn(Host, name="h"), await system.spawn(Clerk, name="b")
-        await host.ask(Host.scatter, b, REPORTED + 10)
-        system.kill(b)
-        await trio.sleep(1)
-        letters = await system.dead_letters()
-        assert len(letters) == REPORTED + 1
-        assert sum(letter.count for letter in letters) == REPORTED + 10
-        assert brief(letters[-1]) == ("h", "", "", 10, "more than could be told one by one")
+    host, b = await system.spawn(Host, name="h"), await system.spawn(Clerk, name="b")
+    await host.ask(Host.scatter, b, REPORTED + 10)
+    system.kill(b)
+    await trio.sleep(1)
+    letters = await system.dead_letters()
+    assert len(letters) == REPORTED + 1
+    assert sum(letter.count for letter in letters) == REPORTED + 10
+    assert brief(letters[-1]) == ("h", "", "", 10, "more than could be told one by one")

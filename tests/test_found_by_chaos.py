@@ -9,22 +9,18 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors import Actor, ActorRef, reentrant
 from actors.down import Down
 from actors.roll import ENDED_KEPT, Roll
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.virtual import VirtualSystem
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.errors import ActorDeadError, ActorError, UnreachableError
 from runtime.registrar import Spec
 
 
 class Host(Actor):
-    """Runs a cell beside itself, and hears of ends."""
-
-    def __init__(self) -> None:
-        self.downs: list[str] = []
+    """Runs a cell beside itself."""
 
     async def ping(self) -> str:
         return self.ref.name
@@ -44,15 +40,6 @@ class Host(Actor):
             Keeper, name=name, local=True, snapshot_every_s="message", restart="permanent"
         )
 
-    async def watch(self, ref: ActorRef[Host]) -> None:
-        self.monitor(ref)
-
-    async def on_down(self, down: Down) -> None:
-        self.downs.append(f"{down.ref.name} {down.reason.kind}")
-
-    async def heard(self) -> list[str]:
-        return self.downs
-
 
 class Keeper(Actor):
     """Its state is kept before each answer."""
@@ -67,96 +54,89 @@ class Keeper(Actor):
         return "here"
 
 
-async def test_what_hung_and_was_killed_never_yields_again(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Host)
-        (body,) = system.host.bodies.values()
-        system.hang(ref)
-        system.kill(ref)
-        await trio.sleep(1)
-        body.yield_again()
-        body.hang()
-        body.signal(signal.SIGCONT)
-        assert await system.tree() != []
+async def test_what_hung_and_was_killed_never_yields_again(system: VirtualSystem) -> None:
+    ref = await system.spawn(Host)
+    (body,) = system.host.bodies.values()
+    system.hang(ref)
+    system.kill(ref)
+    await trio.sleep(1)
+    body.yield_again()
+    body.hang()
+    body.signal(signal.SIGCONT)
+    assert await system.tree() != []
 
 
 async def test_a_cell_of_a_frozen_process_ends_with_it_though_its_name_was_freed_before(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        host = await system.spawn(Host, name="host")
-        watcher = await system.spawn(Host, name="watcher")
-        cell = await host.ask(Host.house, "cell")
-        await watcher.ask(Host.watch, cell)
-        ends: list[str] = []
+    host = await system.spawn(Host, name="host")
+    probe = await system.probe()
+    cell = await host.ask(Host.house, "cell")
+    probe.monitor(cell)
+    ends: list[str] = []
 
-        async def wait() -> None:
-            ends.append((await cell.wait()).kind)
+    async def wait() -> None:
+        ends.append((await cell.wait()).kind)
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait)
-            system.freeze(host)
-            await host.stop()
-            with trio.move_on_after(5):
-                while not ends:  # noqa: ASYNC110
-                    await trio.sleep(0.1)
-            nursery.cancel_scope.cancel()
-        assert ends == ["killed"]
-        assert await watcher.ask(Host.heard) == ["host/cell killed"]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        system.freeze(host)
+        await host.stop()
+        nursery.cancel_scope.deadline = trio.current_time() + 5
+    assert ends == ["killed"]
+    assert [(down.ref, down.reason.kind) for down in probe.came(Down)] == [(cell, "killed")]
 
 
+@pytest.mark.regrow(intensity=(1000, 1.0))
 async def test_a_cell_whose_process_dies_while_it_waits_for_its_next_life_is_dead(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system(intensity=(1000, 1.0)) as system:
-        host = await system.spawn(Host, name="host")
-        await host.ask(Host.house, "cell")
-        for _ in range(5):
-            await (await system.lookup("host/cell", Host)).tell(Host.crash)
-            await trio.sleep(0.01)
-            if (await system.tree())[1].state == "restarting":
-                break
-        await host.kill()
-        await trio.sleep(30)
-        assert [(row.name, row.state) for row in await system.tree()] == [
-            ("host", "dead"),
-            ("host/cell", "dead"),
-        ]
+    host = await system.spawn(Host, name="host")
+    await host.ask(Host.house, "cell")
+    for _ in range(5):
+        await (await system.lookup("host/cell", Host)).tell(Host.crash)
+        await trio.sleep(0.01)
+        if (await system.tree())[1].state == "restarting":
+            break
+    await host.kill()
+    await trio.sleep(30)
+    assert [(row.name, row.state) for row in await system.tree()] == [
+        ("host", "dead"),
+        ("host/cell", "dead"),
+    ]
 
 
 async def test_a_cell_of_a_process_that_stands_still_is_not_restarted_beside_itself(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        host = await system.spawn(Host, name="host")
-        cell = await host.ask(Host.house, "cell")
-        system.hang(host)
-        for verb in (ActorRef.restart, ActorRef.kill):
-            with pytest.raises(UnreachableError, match=r"host/cell.*lives on"):
-                await verb(cell)
-        assert (await system.lookup("host/cell")) == cell
-        system.yield_again(host)
-        await trio.sleep(1)
-        again = await system.lookup("host/cell", Host)  # it is permanent
-        assert again.incarnation > cell.incarnation
-        assert await again.ask(Host.ping) == "host/cell"
+    host = await system.spawn(Host, name="host")
+    cell = await host.ask(Host.house, "cell")
+    system.hang(host)
+    for verb in (ActorRef.restart, ActorRef.kill):
+        with pytest.raises(UnreachableError, match=r"host/cell.*lives on"):
+            await verb(cell)
+    assert (await system.lookup("host/cell")) == cell
+    system.yield_again(host)
+    await trio.sleep(1)
+    again = await system.lookup("host/cell", Host)  # it is permanent
+    assert again.incarnation > cell.incarnation
+    assert await again.ask(Host.ping) == "host/cell"
 
 
 async def test_a_group_does_not_wait_for_a_cell_of_a_process_that_stands_still(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        host = await system.spawn(Host, name="host", strategy="one_for_all")
-        cell = await host.ask(Host.house, "cell")
-        sibling = await system.spawn(Host, name="sibling", parent=host, restart="permanent")
-        system.hang(host)
-        system.kill(sibling)
-        await trio.sleep(10)
-        assert await (await system.lookup("sibling", Host)).ask(Host.ping) == "sibling"
-        system.yield_again(host)
-        await trio.sleep(10)
-        again = await system.lookup("host/cell", Host)
-        assert again.incarnation > cell.incarnation
+    host = await system.spawn(Host, name="host", strategy="one_for_all")
+    cell = await host.ask(Host.house, "cell")
+    sibling = await system.spawn(Host, name="sibling", parent=host, restart="permanent")
+    system.hang(host)
+    system.kill(sibling)
+    await trio.sleep(10)
+    assert await (await system.lookup("sibling", Host)).ask(Host.ping) == "sibling"
+    system.yield_again(host)
+    await trio.sleep(10)
+    again = await system.lookup("host/cell", Host)
+    assert again.incarnation > cell.incarnation
 
 
 async def states(system: VirtualSystem) -> dict[str, str]:
@@ -164,87 +144,80 @@ async def states(system: VirtualSystem) -> dict[str, str]:
 
 
 async def test_the_controller_listens_no_longer_to_whom_it_stood_in_for(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        top = await system.spawn(Host, name="top")
-        middle = await system.spawn(Host, name="middle", parent=top)
-        await system.spawn(Host, name="leaf", parent=middle)
-        system.freeze(middle)
-        await trio.sleep(3)  # the controller listens to the leaf meanwhile
-        system.kill(middle)
-        await trio.sleep(10)
-        assert await states(system) == {"top": "ok", "middle": "dead", "leaf": "ok"}
+    top = await system.spawn(Host, name="top")
+    middle = await system.spawn(Host, name="middle", parent=top)
+    await system.spawn(Host, name="leaf", parent=middle)
+    system.freeze(middle)
+    await trio.sleep(3)  # the controller listens to the leaf meanwhile
+    system.kill(middle)
+    await trio.sleep(10)
+    assert await states(system) == {"top": "ok", "middle": "dead", "leaf": "ok"}
 
 
-async def test_who_comes_to_a_frozen_guardian_is_listened_to(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        top = await system.spawn(Host, name="top")
-        middle = await system.spawn(Host, name="middle", parent=top)
-        leaf = await system.spawn(Host, name="leaf", parent=middle)
-        system.freeze(top)
-        await trio.sleep(3)
-        system.kill(middle)
-        await trio.sleep(3)
-        assert (await states(system))["leaf"] == "ok"
-        system.freeze(leaf)
-        await trio.sleep(3)
-        assert (await states(system))["leaf"] == "frozen"
-        system.thaw(leaf)
-        system.thaw(top)
-        await trio.sleep(3)
-        assert await states(system) == {"top": "ok", "middle": "dead", "leaf": "ok"}
+async def test_who_comes_to_a_frozen_guardian_is_listened_to(system: VirtualSystem) -> None:
+    top = await system.spawn(Host, name="top")
+    middle = await system.spawn(Host, name="middle", parent=top)
+    leaf = await system.spawn(Host, name="leaf", parent=middle)
+    system.freeze(top)
+    await trio.sleep(3)
+    system.kill(middle)
+    await trio.sleep(3)
+    assert (await states(system))["leaf"] == "ok"
+    system.freeze(leaf)
+    await trio.sleep(3)
+    assert (await states(system))["leaf"] == "frozen"
+    system.thaw(leaf)
+    system.thaw(top)
+    await trio.sleep(3)
+    assert await states(system) == {"top": "ok", "middle": "dead", "leaf": "ok"}
 
 
-async def test_wards_of_a_cell_in_a_frozen_process_are_listened_to(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_virtual_system() as system:
-        host = await system.spawn(Host, name="host")
-        cell = await host.ask(Host.house, "cell")
-        leaf = await system.spawn(Host, name="leaf", parent=cell)
-        system.freeze(host)
-        await trio.sleep(3)
-        system.freeze(leaf)
-        await trio.sleep(3)
-        assert (await states(system))["leaf"] == "frozen"
-        system.thaw(host)
-        system.thaw(leaf)
-        await trio.sleep(3)
-        assert await states(system) == {"host": "ok", "host/cell": "ok", "leaf": "ok"}
+async def test_wards_of_a_cell_in_a_frozen_process_are_listened_to(system: VirtualSystem) -> None:
+    host = await system.spawn(Host, name="host")
+    cell = await host.ask(Host.house, "cell")
+    leaf = await system.spawn(Host, name="leaf", parent=cell)
+    system.freeze(host)
+    await trio.sleep(3)
+    system.freeze(leaf)
+    await trio.sleep(3)
+    assert (await states(system))["leaf"] == "frozen"
+    system.thaw(host)
+    system.thaw(leaf)
+    await trio.sleep(3)
+    assert await states(system) == {"host": "ok", "host/cell": "ok", "leaf": "ok"}
 
 
 async def test_a_node_that_has_left_by_os_exit_has_no_last_word_to_wait_for(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Host)
-        await ref.tell(Host.vanish)
-        await ref.wait()
-        assert trio.current_time() < 0.1
+    ref = await system.spawn(Host)
+    await ref.tell(Host.vanish)
+    await ref.wait()
+    assert trio.current_time() < 0.1
 
 
 async def test_an_answer_that_waits_for_its_snapshot_when_the_process_ends_is_of_the_dead(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        host = await system.spawn(Host, name="host")
-        cell = await host.ask(Host.house_keeper, "cell")
-        ends: list[str] = []
+    host = await system.spawn(Host, name="host")
+    cell = await host.ask(Host.house_keeper, "cell")
+    ends: list[str] = []
 
-        async def ask() -> None:
-            try:
-                await cell.ask(Keeper.ping)
-            except ActorError as error:
-                ends.append(type(error).__name__)
+    async def ask() -> None:
+        try:
+            await cell.ask(Keeper.ping)
+        except ActorError as error:
+            ends.append(type(error).__name__)
 
-        system.hang(host)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
-            await trio.sleep(0.3)
-            system.signal(host, signal.SIGTERM)
-            system.yield_again(host)
-        assert ends == ["ActorDeadError"]
+    system.hang(host)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.sleep(0.3)
+        system.signal(host, signal.SIGTERM)
+        system.yield_again(host)
+    assert ends == ["ActorDeadError"]
 
 
 async def test_a_node_is_known_though_ten_thousand_have_ended_after_a_cell_of_it() -> None:
@@ -282,17 +255,16 @@ class Dweller(Actor):
 
 @pytest.mark.parametrize("handler", [Dweller.dwell, Dweller.linger])
 async def test_what_a_cell_was_asked_when_its_process_ended_says_that_it_died(
-    autojump_clock: MockClock, handler: Callable[[Dweller], Coroutine[Any, Any, None]]
+    system: VirtualSystem, handler: Callable[[Dweller], Coroutine[Any, Any, None]]
 ) -> None:
-    async with open_virtual_system() as system:
-        host = await system.spawn(Leaving)
-        dweller = await host.ask(Leaving.house)
+    host = await system.spawn(Leaving)
+    dweller = await host.ask(Leaving.house)
 
-        async def dwell() -> None:
-            with pytest.raises(ActorDeadError, match="shutdown"):
-                await dweller.ask(handler)
+    async def dwell() -> None:
+        with pytest.raises(ActorDeadError, match="shutdown"):
+            await dweller.ask(handler)
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(dwell)
-            await trio.sleep(0.1)
-            await host.tell(Leaving.leave)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dwell)
+        await trio.sleep(0.1)
+        await host.tell(Leaving.leave)

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from actors import Actor, ActorRef
-from actors.virtual import open_virtual_system
+from actors.virtual import VirtualSystem, open_virtual_system
 from runtime import envelope as wire
 from runtime.codec import encode
 from runtime.event_log import EventLog
@@ -354,38 +354,32 @@ class Echo(Actor):
         return await other.ask(Echo.echo, word)
 
 
-async def test_two_actors_that_are_parted_think_each_other_cut_off(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_virtual_system() as system:
-        one = await system.spawn(Echo, name="one")
-        with system.network.partition(one, "controller"):
-            await trio.sleep(2)
-            assert [row.state for row in await system.tree()] == ["cut off"]
-        await trio.sleep(1)
-        assert [row.state for row in await system.tree()] == ["ok"]
-        assert await one.ask(Echo.echo, "word") == "word"
+async def test_two_actors_that_are_parted_think_each_other_cut_off(system: VirtualSystem) -> None:
+    one = await system.spawn(Echo, name="one")
+    with system.network.partition(one, "controller"):
+        await trio.sleep(2)
+        assert [row.state for row in await system.tree()] == ["cut off"]
+    await trio.sleep(1)
+    assert [row.state for row in await system.tree()] == ["ok"]
+    assert await one.ask(Echo.echo, "word") == "word"
 
 
-async def test_latency_is_what_an_ask_takes(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        one, two = [await system.spawn(Echo) for _ in range(2)]
-        await one.ask(Echo.pass_on, two, "word")
-        with system.network.weather_of(Weather(Rule(source=one, target=two, latency_s=0.5))):
-            began = trio.current_time()
-            assert await one.ask(Echo.pass_on, two, "word") == "word"
-            assert trio.current_time() - began == 0.5
+async def test_latency_is_what_an_ask_takes(system: VirtualSystem) -> None:
+    one, two = [await system.spawn(Echo) for _ in range(2)]
+    await one.ask(Echo.pass_on, two, "word")
+    with system.network.weather_of(Weather(Rule(source=one, target=two, latency_s=0.5))):
+        began = trio.current_time()
+        assert await one.ask(Echo.pass_on, two, "word") == "word"
+        assert trio.current_time() - began == 0.5
 
 
-async def test_a_log_of_a_system_tells_what_became_of_its_nodes(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_virtual_system(log=1000) as system:
-        one = await system.spawn(Echo, name="one")
-        await trio.sleep(1)
-        system.kill(one)
-        await trio.sleep(0.5)
-        log = system.network.log
-        assert log is not None
-        facts = [line for line in log.lines if line.count(" ") == 2]
-        assert facts == ["000000.000000000 one.2 started", "000001.000000000 one.2 died"]
+@pytest.mark.regrow(log=1000)
+async def test_a_log_of_a_system_tells_what_became_of_its_nodes(system: VirtualSystem) -> None:
+    one = await system.spawn(Echo, name="one")
+    await trio.sleep(1)
+    system.kill(one)
+    await trio.sleep(0.5)
+    log = system.network.log
+    assert log is not None
+    facts = [line for line in log.lines if line.count(" ") == 2]
+    assert facts == ["000000.000000000 one.2 started", "000001.000000000 one.2 died"]

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
-from actors import Actor, ActorRef, ChildSpec, Down, Recovered, Supervisor, Suspected, child
+from actors import Actor, ActorRef, ChildSpec, Down, Supervisor, child
 from actors.record import Happened
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.virtual import VirtualSystem
 from runtime.behaviour import Restart, Strategy
 
 END_AT = 3.0
@@ -54,23 +53,6 @@ class Whole(Supervisor):
             child(Part, name="b", local=self.local, restart=self.restart),
             child(Part, name="c", local=self.local, restart="transient"),
         ]
-
-
-class Watcher(Actor):
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.downs: list[tuple[str, int, str]] = []
-
-    async def watch(self, ref: ActorRef[Actor]) -> None:
-        self.monitor(ref)
-
-    async def on_down(self, down: Down | Suspected | Recovered) -> None:
-        assert isinstance(down, Down)
-        self.downs.append((down.ref.name, down.ref.incarnation, str(down.reason)))
-
-    async def heard(self) -> list[tuple[str, int, str]]:
-        return self.downs
 
 
 End = Callable[[VirtualSystem, ActorRef[Part]], Awaitable[object]]
@@ -132,7 +114,7 @@ GROUPS: dict[Strategy, tuple[str, str]] = {  # who is stopped, who starts: in th
     ],
 )
 async def test_the_grid(
-    end: str, local: bool, restart: Restart, strategy: Strategy, autojump_clock: MockClock
+    end: str, local: bool, restart: Restart, strategy: Strategy, system: VirtualSystem
 ) -> None:
     how, reason = ENDS[end]
     reason = CELLS.get(end, reason) if local else reason
@@ -144,38 +126,36 @@ async def test_the_grid(
     def hear(news: Happened) -> None:
         happened.append((news.what, news.name.removeprefix(prefix), news.at))
 
-    async with open_virtual_system() as system:
-        top = await system.spawn(Whole, restart, local, name="top", strategy=strategy)
-        watcher = await system.spawn(Watcher)
-        refs = {name: await system.lookup(prefix + name, Part) for name in "abc"}
-        for ref in refs.values():
-            await watcher.ask(Watcher.watch, ref)
-        await trio.sleep_until(END_AT)
-        with system.listen(hear):
-            await how(system, refs["b"])
-            await trio.sleep(2)
-        tree = {row.name.removeprefix(prefix): row for row in await system.tree()}
-        downs = await watcher.ask(Watcher.heard)
+    top = await system.spawn(Whole, restart, local, name="top", strategy=strategy)
+    probe = await system.probe()
+    refs = {name: await system.lookup(prefix + name, Part) for name in "abc"}
+    for ref in refs.values():
+        probe.monitor(ref)
+    await trio.sleep_until(END_AT)
+    with system.listen(hear):
+        await how(system, refs["b"])
+        await trio.sleep(2)
+    tree = {row.name.removeprefix(prefix): row for row in await system.tree()}
 
-        assert happened == [
-            ("died", "b", END_AT),
-            *([("removed", "b", END_AT)] if fate == FREE else []),
-            *(("died", name, END_AT) for name in stopped),
-            *(("started", name, END_AT) for name in started),
-        ]
-        assert downs == [
-            (prefix + "b", refs["b"].incarnation, reason),
-            *((prefix + name, refs[name].incarnation, "shutdown") for name in stopped),
-        ]
-        survivors = "abc" if fate != FREE else "ac"
-        assert [name for name in tree if name in "abc"] == [*survivors]
-        for name in survivors:
-            new = tree[name].incarnation != refs[name].incarnation
-            assert (name, new) == (name, name in started)
-            dead = name == "b" and fate == DEAD
-            assert (name, tree[name].state) == (name, "dead" if dead else "ok")
-        assert [*started] == sorted(started, key=lambda name: tree[name].incarnation)
-        assert tree["top"].incarnation == top.incarnation
+    assert happened == [
+        ("died", "b", END_AT),
+        *([("removed", "b", END_AT)] if fate == FREE else []),
+        *(("died", name, END_AT) for name in stopped),
+        *(("started", name, END_AT) for name in started),
+    ]
+    assert [(down.ref, str(down.reason)) for down in probe.came(Down)] == [
+        (refs["b"], reason),
+        *((refs[name], "shutdown") for name in stopped),
+    ]
+    survivors = "abc" if fate != FREE else "ac"
+    assert [name for name in tree if name in "abc"] == [*survivors]
+    for name in survivors:
+        new = tree[name].incarnation != refs[name].incarnation
+        assert (name, new) == (name, name in started)
+        dead = name == "b" and fate == DEAD
+        assert (name, tree[name].state) == (name, "dead" if dead else "ok")
+    assert [*started] == sorted(started, key=lambda name: tree[name].incarnation)
+    assert tree["top"].incarnation == top.incarnation
 
 
 def test_the_tables_are_whole() -> None:

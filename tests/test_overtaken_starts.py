@@ -5,10 +5,9 @@ from contextlib import suppress
 import pytest
 import trio
 from trio.lowlevel import checkpoint
-from trio.testing import MockClock
 
 from actors import Actor, ActorDeadError
-from actors.virtual import open_virtual_system
+from actors.virtual import VirtualSystem, open_virtual_system
 
 
 class Parent(Actor):
@@ -18,26 +17,25 @@ class Parent(Actor):
 
 @pytest.mark.parametrize("steps", range(40))
 async def test_a_start_is_overtaken_by_the_end_of_its_parent(
-    steps: int, autojump_clock: MockClock
+    steps: int, system: VirtualSystem
 ) -> None:
-    async with open_virtual_system() as system:
-        parent = await system.spawn(Parent, name="parent")
-        refusals = []
+    parent = await system.spawn(Parent, name="parent")
+    refusals = []
 
-        async def start() -> None:
-            try:
-                await system.spawn(Parent, name="child", parent=parent)
-            except (ActorDeadError, LookupError) as error:
-                refusals.append(str(error))
+    async def start() -> None:
+        try:
+            await system.spawn(Parent, name="child", parent=parent)
+        except (ActorDeadError, LookupError) as error:
+            refusals.append(str(error))
 
-        with trio.fail_after(5):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(start)
-                for _ in range(steps):
-                    await checkpoint()
-                await parent.stop()
-        assert await system.tree() == []
-        assert {*refusals} <= {"parent is not alive", "no actor is named parent"}
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(start)
+            for _ in range(steps):
+                await checkpoint()
+            await parent.stop()
+    assert await system.tree() == []
+    assert {*refusals} <= {"parent is not alive", "no actor is named parent"}
 
 
 class Slow(Actor):
@@ -45,18 +43,16 @@ class Slow(Actor):
         await trio.sleep(1)
 
 
-async def test_a_start_under_way_is_told_how_its_parent_ended(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        parent = await system.spawn(Parent, name="parent")
-        await parent.tell(Parent.leave)
-        with pytest.raises(ActorDeadError, match="parent is not alive") as raised:
-            await system.spawn(Slow, parent=parent)
-        assert str(raised.value.reason) == "normal"
+async def test_a_start_under_way_is_told_how_its_parent_ended(system: VirtualSystem) -> None:
+    parent = await system.spawn(Parent, name="parent")
+    await parent.tell(Parent.leave)
+    with pytest.raises(ActorDeadError, match="parent is not alive") as raised:
+        await system.spawn(Slow, parent=parent)
+    assert str(raised.value.reason) == "normal"
 
 
-async def test_a_start_under_way_does_not_hold_up_the_end_of_a_runtime_that_failed(
-    autojump_clock: MockClock,
-) -> None:
+@pytest.mark.regrow
+async def test_a_start_under_way_does_not_hold_up_the_end_of_a_runtime_that_failed() -> None:
     async def fail() -> None:
         await trio.sleep(0.5)
         raise ValueError("the runtime is at fault")

@@ -425,6 +425,36 @@ async def test_it(system):
 
 
 @pytest.mark.real
+def test_a_test_by_the_mark_alone_may_run_in_real_time_and_leaves_nothing(
+    pytester: pytest.Pytester,
+) -> None:
+    result = run(
+        pytester,
+        """
+import subprocess
+from actors.leftovers import begun
+pytestmark = pytest.mark.regrow(on="real")
+kept = []
+
+async def test_a_process():
+    kept.append(subprocess.Popen(["sleep", "60"]))
+    assert begun() == [kept[0].pid]
+
+@pytest.mark.regrow(deadline_s=0.01)
+async def test_an_hour():
+    assert kept[0].wait() == -9
+    assert begun() == []
+    await trio.sleep(3600)
+""",
+        "-m", "real",
+    )  # fmt: skip
+    said = output(result)
+    result.assert_outcomes(failed=2)
+    assert re.search(r"the test has left behind:\n  process \d+: sleep 60\n", said)
+    assert "it was not done after 0.01 s of its clock" in said
+
+
+@pytest.mark.real
 def test_a_real_test_has_a_deadline_in_real_seconds(pytester: pytest.Pytester) -> None:
     result = run(pytester, "async def test_it(real_system):\n    await trio.sleep_forever()",
                  "--regrow-real-deadline-s", "0.01")  # fmt: skip
@@ -514,6 +544,19 @@ def test_a_mark_may_hold_a_seed(pytester: pytest.Pytester) -> None:
         "async def test_seeded", "@pytest.mark.regrow(seed=7)\nasync def test_s"
     )
     assert seen(run(pytester, marked)) == seen(run(pytester, SEEDED, "--regrow-seed", "7"))
+
+
+def test_a_mark_may_have_a_test_run_from_many_seeds(pytester: pytest.Pytester) -> None:
+    marked = SEEDED.replace(
+        "async def test_seeded", "@pytest.mark.regrow(seed=7, runs=3)\nasync def test_seeded"
+    )
+    many = seen(run(pytester, marked))
+    assert many == seen(run(pytester, SEEDED, "--regrow-seed", "7", "--regrow-runs", "3"))
+    assert seen(run(pytester, marked, "--regrow-seed", "8")) == many[1:2]
+    assert len(seen(run(pytester, marked, "--regrow-runs", "2"))) == 2
+    assert "runs is a number of seeds, not 0" in output(
+        run(pytester, marked.replace("runs=3", "runs=0"))
+    )
 
 
 def test_fixtures_that_do_not_know_each_other_begin_in_one_order(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +10,6 @@ import trio
 
 from actors import Actor, ActorRef, Down, Recovered, RemoteError, Suspected, WireError
 from actors.probe import Call
-from actors.trial import run_trial
 from actors.virtual import VirtualSystem
 
 
@@ -58,20 +57,6 @@ class Blob(Actor):
     async def put(self, data: bytes) -> None: ...
 
 
-Body = Callable[[VirtualSystem], Awaitable[None]]
-
-
-def on_a_system(body: Body) -> Callable[[], None]:
-    def test() -> None:
-        failure = run_trial(body).failure
-        if failure is not None:
-            raise failure
-
-    test.__name__ = body.__name__
-    return test
-
-
-@on_a_system
 async def test_a_probe_hears_of_the_end_of_whom_it_monitors(system: VirtualSystem) -> None:
     probe = await system.probe()
     counter = await system.spawn(Counter)
@@ -84,7 +69,21 @@ async def test_a_probe_hears_of_the_end_of_whom_it_monitors(system: VirtualSyste
     await probe.expect_none(for_s=60)
 
 
-@on_a_system
+async def test_what_came_is_told_by_its_type_read_or_not(system: VirtualSystem) -> None:
+    probe = await system.probe(Counter)
+    one, two = await system.spawn(Counter), await system.spawn(Counter)
+    for ref in (one, two):
+        probe.monitor(ref)
+    system.kill(two)
+    await probe.expect(Down, ref=two)
+    await probe.ref.tell(Counter.add, 4)
+    await one.kill()
+    await trio.sleep(1)
+    assert [down.ref for down in probe.came(Down)] == [two, one]
+    assert [call.args for call in probe.came(Call)] == [(4, False)]
+    assert probe.came(Suspected) == []
+
+
 async def test_suspicions_come_in_order_at_their_instants(system: VirtualSystem) -> None:
     probe = await system.probe()
     counter = await system.spawn(Counter)
@@ -105,7 +104,6 @@ async def test_suspicions_come_in_order_at_their_instants(system: VirtualSystem)
     )
 
 
-@on_a_system
 async def test_tells_of_any_handler_are_recorded_in_order(system: VirtualSystem) -> None:
     probe = await system.probe()
     teller = await system.spawn(Teller)
@@ -116,7 +114,6 @@ async def test_tells_of_any_handler_are_recorded_in_order(system: VirtualSystem)
     assert await probe.expect() == Call("clear")
 
 
-@on_a_system
 async def test_a_probe_of_a_class_takes_what_that_class_takes(system: VirtualSystem) -> None:
     probe = await system.probe(Counter, name="stub")
     teller = await system.spawn(Teller)
@@ -129,7 +126,6 @@ async def test_a_probe_of_a_class_takes_what_that_class_takes(system: VirtualSys
     assert (await system.lookup("controller/stub")) == probe.ref
 
 
-@on_a_system
 async def test_asks_are_answered_from_outside(system: VirtualSystem) -> None:
     probe = await system.probe(Counter)
     teller = await system.spawn(Teller)
@@ -159,7 +155,6 @@ async def test_asks_are_answered_from_outside(system: VirtualSystem) -> None:
     assert "asked add(2, False) (answered by LookupError('none'))" in probe.account()
 
 
-@on_a_system
 async def test_an_ask_that_waits_holds_nobody_up(system: VirtualSystem) -> None:
     probe = await system.probe()
     teller = await system.spawn(Teller)
@@ -174,7 +169,6 @@ async def test_an_ask_that_waits_holds_nobody_up(system: VirtualSystem) -> None:
         probe.reply(2)
 
 
-@on_a_system
 async def test_an_asker_that_gives_up_is_in_the_account(system: VirtualSystem) -> None:
     probe = await system.probe()
     with trio.move_on_after(1):
@@ -185,7 +179,6 @@ async def test_an_asker_that_gives_up_is_in_the_account(system: VirtualSystem) -
     assert probe.account().endswith("asked add(4, False) (given up by its asker)")
 
 
-@on_a_system
 async def test_a_stream_is_answered_with_its_items(system: VirtualSystem) -> None:
     probe = await system.probe(Counter)
     teller = await system.spawn(Teller)
@@ -199,14 +192,12 @@ async def test_a_stream_is_answered_with_its_items(system: VirtualSystem) -> Non
         probe.reply([1, 2, 3])
 
 
-@on_a_system
 async def test_a_large_buffer_comes_as_bytes(system: VirtualSystem) -> None:
     probe = await system.probe()
     await probe.ref.tell(Blob.put, b"x" * 10_000)
     assert (await probe.expect(Blob.put)).args == (b"x" * 10_000,)
 
 
-@on_a_system
 async def test_what_was_not_asked_for_stays_and_what_is_fished_over_does_not(
     system: VirtualSystem,
 ) -> None:
@@ -222,7 +213,6 @@ async def test_what_was_not_asked_for_stays_and_what_is_fished_over_does_not(
     ]  # fmt: skip
 
 
-@on_a_system
 async def test_a_failed_expectation_tells_what_did_arrive_and_when(system: VirtualSystem) -> None:
     probe = await system.probe()
     await trio.sleep(1)
@@ -244,14 +234,12 @@ async def test_a_failed_expectation_tells_what_did_arrive_and_when(system: Virtu
     assert trio.current_time() == 3.5
 
 
-@on_a_system
 async def test_nothing_at_all_is_an_account_too(system: VirtualSystem) -> None:
     probe = await system.probe()
     with pytest.raises(AssertionError, match="a Down within 3 s, but had\n  nothing at all"):
         await probe.expect(Down)
 
 
-@on_a_system
 async def test_an_expectation_of_what_cannot_come_is_an_error(system: VirtualSystem) -> None:
     probe = await system.probe()
     cases: list[tuple[Any, tuple[object, ...], dict[str, object], str]] = [

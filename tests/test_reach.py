@@ -2,10 +2,9 @@
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors import Actor, ActorDeadError, UnreachableError
-from actors.virtual import open_virtual_system
+from actors.virtual import VirtualSystem
 from shell.reach import reach
 
 
@@ -26,48 +25,43 @@ class Sleeper(Actor):
 
 
 async def test_an_actor_is_reached_whatever_it_does_and_counts_nothing(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        sleeper = await system.spawn(Sleeper, mailbox_messages=2)
-        for _ in range(4):
-            with trio.move_on_after(0.1):
-                await sleeper.tell(Sleeper.sleep, 100.0)
-        before = await system.audit()
-        began = trio.current_time()
-        await reach(sleeper)  # without credit, with a handler that is suspended
-        assert trio.current_time() == began
-        assert await system.audit() == before
-        assert before.in_flight
+    sleeper = await system.spawn(Sleeper, mailbox_messages=2)
+    for _ in range(4):
+        with trio.move_on_after(0.1):
+            await sleeper.tell(Sleeper.sleep, 100.0)
+    before = await system.audit()
+    began = trio.current_time()
+    await reach(sleeper)  # without credit, with a handler that is suspended
+    assert trio.current_time() == began
+    assert await system.audit() == before
+    assert before.in_flight
 
 
-async def test_a_dead_and_a_frozen_one_cannot_be_reached(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        sleeper = await system.spawn(Sleeper)
-        system.freeze(sleeper)
-        began = trio.current_time()
-        with pytest.raises(UnreachableError, match="frozen"):
-            await reach(sleeper)
-        assert 1.0 <= trio.current_time() - began <= 1.5
-        with pytest.raises(UnreachableError):
-            await reach(sleeper)
-        system.thaw(sleeper)
-        await trio.sleep(1)
+async def test_a_dead_and_a_frozen_one_cannot_be_reached(system: VirtualSystem) -> None:
+    sleeper = await system.spawn(Sleeper)
+    system.freeze(sleeper)
+    began = trio.current_time()
+    with pytest.raises(UnreachableError, match="frozen"):
         await reach(sleeper)
-        with trio.move_on_after(1) as scope:
-            system.freeze(sleeper)
-            await reach(sleeper)
-        assert scope.cancelled_caught
-        assert not system.exchange.pending
-        system.kill(sleeper)
-        with pytest.raises(ActorDeadError):
-            await reach(sleeper)
+    assert 1.0 <= trio.current_time() - began <= 1.5
+    with pytest.raises(UnreachableError):
+        await reach(sleeper)
+    system.thaw(sleeper)
+    await trio.sleep(1)
+    await reach(sleeper)
+    with trio.move_on_after(1) as scope:
+        system.freeze(sleeper)
+        await reach(sleeper)
+    assert scope.cancelled_caught
+    assert not system.exchange.pending
+    system.kill(sleeper)
+    with pytest.raises(ActorDeadError):
+        await reach(sleeper)
 
 
-async def test_a_cell_that_has_ended_in_a_living_process_is_dead(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_virtual_system() as system:
-        host = await system.spawn(Sleeper)
-        child_of = await host.ask(Sleeper.host)
-        assert child_of == ["ActorDeadError"]
+async def test_a_cell_that_has_ended_in_a_living_process_is_dead(system: VirtualSystem) -> None:
+    host = await system.spawn(Sleeper)
+    child_of = await host.ask(Sleeper.host)
+    assert child_of == ["ActorDeadError"]

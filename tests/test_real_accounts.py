@@ -8,12 +8,11 @@ from contextlib import suppress
 import pytest
 import trio
 
-from actors import Actor, ActorError, ActorRef, open_system
+from actors import Actor, ActorError, ActorRef, System
 from tests.real import open_console
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real")]
 
-BOUND_S = 30
 COUNTER = "tests.shell_actors:Counter"
 
 
@@ -30,50 +29,46 @@ class Clerk(Actor):
         return os.getpid()
 
 
-async def test_accounts_of_processes_are_added_up_while_they_run(home: str) -> None:
-    with trio.fail_after(BOUND_S):
-        async with open_system() as system:
-            clerks = [await system.spawn(Clerk, name=f"c{number}") for number in range(3)]
-            async with trio.open_nursery() as nursery:
+async def test_accounts_of_processes_are_added_up_while_they_run(system: System) -> None:
+    clerks = [await system.spawn(Clerk, name=f"c{number}") for number in range(3)]
+    async with trio.open_nursery() as nursery:
 
-                async def write(one: ActorRef[Clerk], other: ActorRef[Clerk]) -> None:
-                    for _ in range(5):
-                        await one.ask(Clerk.write, other, 400)
+        async def write(one: ActorRef[Clerk], other: ActorRef[Clerk]) -> None:
+            for _ in range(5):
+                await one.ask(Clerk.write, other, 400)
 
-                for one in clerks:
-                    nursery.start_soon(write, one, clerks[0])
-                for _ in range(10):
-                    await trio.sleep(0.01)
-                    assert (await system.audit()).balances
-            audit = await system.audit()
-            assert audit.balances
-            assert (audit.sent, audit.handled) == (6015, 6015)
-            pid = await clerks[0].ask(Clerk.pid)
-            async with system.watch_dead_letters() as letters:
-                await clerks[1].ask(Clerk.write, clerks[0], 5, 60.0)
-                os.kill(pid, signal.SIGKILL)
-                letter = await anext(letters)
-            assert (letter.source, letter.target, letter.count) == ("c1", "c0", 5)
-            assert [each.count for each in await system.dead_letters()] == [5]
-            audit = await system.audit()
-            assert audit.balances
-            assert (audit.undelivered, audit.in_flight, audit.unreported) == (5, 0, 1)
+        for one in clerks:
+            nursery.start_soon(write, one, clerks[0])
+        for _ in range(10):
+            await trio.sleep(0.01)
+            assert (await system.audit()).balances
+    audit = await system.audit()
+    assert audit.balances
+    assert (audit.sent, audit.handled) == (6015, 6015)
+    pid = await clerks[0].ask(Clerk.pid)
+    async with system.watch_dead_letters() as letters:
+        await clerks[1].ask(Clerk.write, clerks[0], 5, 60.0)
+        os.kill(pid, signal.SIGKILL)
+        letter = await anext(letters)
+    assert (letter.source, letter.target, letter.count) == ("c1", "c0", 5)
+    assert [each.count for each in await system.dead_letters()] == [5]
+    audit = await system.audit()
+    assert audit.balances
+    assert (audit.undelivered, audit.in_flight, audit.unreported) == (5, 0, 1)
 
 
-async def test_the_stations_of_a_trace_are_in_order(home: str) -> None:
-    with trio.fail_after(BOUND_S):
-        async with open_system() as system:
-            clerk = await system.spawn(Clerk)
-            trace = await system.trace(clerk, Clerk.read, 0.01)
-            assert [each.station for each in trace.stations] == [
-                "encoded", "credit", "sent", "received", "queued", "started", "suspended",
-                "ended", "answered",
-            ]  # fmt: skip
-            times = [each.at_s for each in trace.stations]
-            assert times == sorted(times)
-            assert times[-2] - times[-3] >= 0.0099
-            with suppress(ActorError):
-                await clerk.kill()
+async def test_the_stations_of_a_trace_are_in_order(system: System) -> None:
+    clerk = await system.spawn(Clerk)
+    trace = await system.trace(clerk, Clerk.read, 0.01)
+    assert [each.station for each in trace.stations] == [
+        "encoded", "credit", "sent", "received", "queued", "started", "suspended",
+        "ended", "answered",
+    ]  # fmt: skip
+    times = [each.at_s for each in trace.stations]
+    assert times == sorted(times)
+    assert times[-2] - times[-3] >= 0.0099
+    with suppress(ActorError):
+        await clerk.kill()
 
 
 async def test_the_shell_audits_and_traces() -> None:

@@ -14,13 +14,13 @@ import pytest
 import trio
 
 from actors import Actor, ActorRef
-from actors.system import System, open_system
+from actors.system import System
 from runtime.process_host import ProcessHost
 from tests.axe import cut
 from tests.census import tasks
-from tests.real import ANSWER_S, is_spare, marked, until
+from tests.real import ANSWER_S, begun, is_spare, until
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real")]
 
 STEPS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30)
 
@@ -93,31 +93,30 @@ async def ask_through_another(kitchen: Kitchen) -> None:
     ids=lambda operation: operation.__name__,
 )
 async def test_whenever_it_is_cancelled_no_process_task_or_entry_is_left(
-    operation: Callable[[Kitchen], Awaitable[None]], home: str
+    operation: Callable[[Kitchen], Awaitable[None]], system: System
 ) -> None:
-    async with open_system() as system:
-        kitchen = Kitchen(system, await system.spawn(Cook), await system.spawn(Cook))
+    kitchen = Kitchen(system, await system.spawn(Cook), await system.spawn(Cook))
+    await operation(kitchen)
+    await clean_up(kitchen)
+    pids = {await kitchen.first.ask(Cook.pid), await kitchen.second.ask(Cook.pid)}
+    assert isinstance(system.host, ProcessHost)
+    pids.add(system.host.keeper.pid)
+    before = tasks()
+    for step in STEPS:
+        await cut(functools.partial(operation, kitchen), step)
+        await clean_up(kitchen)
+        await until(lambda: {pid for pid in begun() if not is_spare(pid)} == pids)
+        await until(lambda: tasks() == before)
+        with trio.fail_after(ANSWER_S):
+            while len(await system.tree()) > 2:  # noqa: ASYNC110
+                await trio.sleep(0.002)
+            for ref in (kitchen.first, kitchen.second):
+                while await ref.ask(Cook.state):  # noqa: ASYNC110
+                    await trio.sleep(0.002)
+        assert not system.exchange.pending
+    with trio.fail_after(ANSWER_S):
         await operation(kitchen)
         await clean_up(kitchen)
-        pids = {await kitchen.first.ask(Cook.pid), await kitchen.second.ask(Cook.pid)}
-        assert isinstance(system.host, ProcessHost)
-        pids.add(system.host.keeper.pid)
-        before = tasks()
-        for step in STEPS:
-            await cut(functools.partial(operation, kitchen), step)
-            await clean_up(kitchen)
-            await until(lambda: {pid for pid in marked(home) if not is_spare(pid)} == pids)
-            await until(lambda: tasks() == before)
-            with trio.fail_after(ANSWER_S):
-                while len(await system.tree()) > 2:  # noqa: ASYNC110
-                    await trio.sleep(0.002)
-                for ref in (kitchen.first, kitchen.second):
-                    while await ref.ask(Cook.state):  # noqa: ASYNC110
-                        await trio.sleep(0.002)
-            assert not system.exchange.pending
-        with trio.fail_after(ANSWER_S):
-            await operation(kitchen)
-            await clean_up(kitchen)
 
 
 async def clean_up(kitchen: Kitchen) -> None:
@@ -128,12 +127,11 @@ async def clean_up(kitchen: Kitchen) -> None:
         await kitchen.first.ask(Cook.drop)
 
 
-async def test_a_deadline_travels_through_every_process_of_a_chain(home: str) -> None:
+async def test_a_deadline_travels_through_every_process_of_a_chain(system: System) -> None:
     """None of the handlers suspends before it asks the next."""
-    async with open_system() as system:
-        cooks = [await system.spawn(Cook) for _ in range(3)]
-        near = await system.spawn(Cook, local=True)
-        for through in ([], cooks[1:2], cooks[1:], [near], [near, cooks[1]]):
-            with trio.fail_after(100):
-                left_s = await cooks[0].ask(Cook.deadline_s, through)
-            assert 100 - ANSWER_S < left_s <= 100
+    cooks = [await system.spawn(Cook) for _ in range(3)]
+    near = await system.spawn(Cook, local=True)
+    for through in ([], cooks[1:2], cooks[1:], [near], [near, cooks[1]]):
+        with trio.fail_after(100):
+            left_s = await cooks[0].ask(Cook.deadline_s, through)
+        assert 100 - ANSWER_S < left_s <= 100

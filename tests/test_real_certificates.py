@@ -13,12 +13,12 @@ import pytest
 import trio
 
 from actors import ActorRef, SpawnError, System, open_system
+from actors.chronicle import chronicle
 from tests.cgroups import enter, memory_cgroup, why_not
-from tests.chronicle import chronicle
 from tests.mortals import Mortal, Mourner
 from tests.real import ANSWER_S, ROOT, freeze, frozen
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("home")]
+pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real")]
 
 MIB = 1024 * 1024
 Way = Callable[[System, ActorRef[Mortal]], Awaitable[object]]
@@ -192,10 +192,9 @@ async def test_each_end_is_named_truthfully(way: str) -> None:
         assert 0.2 < reason.handler_age_s < 10.0
 
 
-async def test_a_start_that_fails_is_a_spawn_error() -> None:
-    async with open_system() as system:
-        with pytest.raises(SpawnError, match="ValueError: no luck"):
-            await system.spawn(Mortal, "no luck")
+async def test_a_start_that_fails_is_a_spawn_error(system: System) -> None:
+    with pytest.raises(SpawnError, match="ValueError: no luck"):
+        await system.spawn(Mortal, "no luck")
 
 
 async def grow_in(group: str, mib: int) -> None:

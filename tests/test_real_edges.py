@@ -7,14 +7,13 @@ import trio
 
 from actors.actor import Actor
 from actors.ref import ActorRef
-from actors.system import open_system
+from actors.system import System, open_system
 from runtime.errors import ActorDeadError, RemoteError, SpawnError
 from runtime.exits import ExitReason
 from tests.real import ANSWER_S, alive, freeze, is_spare, open_console, until
 from tests.real_actors import Counter
-from tests.test_real_system import ignore
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real")]
 
 
 class Host(Actor):
@@ -45,31 +44,31 @@ class Host(Actor):
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-async def test_the_end_of_a_local_cell_is_not_the_end_of_its_process(end: str, home: str) -> None:
-    async with open_system() as system:
-        host = await system.spawn(Host, name="host")
-        first, second = await host.ask(Host.hold, "first"), await host.ask(Host.hold, "second")
-        await getattr(first, end)()
-        with trio.fail_after(ANSWER_S):
-            assert await second.ask(Counter.add, 1) == 1
-            assert await (await host.ask(Host.start, "third")).ask(Counter.add, 1) == 1
-        assert {"host/second", "third"} <= {row.name for row in await system.tree()}
-        began_at = trio.current_time()
-        assert (await host.stop()).kind == "shutdown"
-        assert trio.current_time() - began_at < 0.9
-
-
-async def test_the_end_of_a_local_cell_of_the_program_ends_no_other(home: str) -> None:
-    async with open_system() as system:
-        first = await system.spawn(Counter, name="first", local=True)
-        second = await system.spawn(Counter, name="second", local=True)
-        await first.stop()
-        assert [row.name for row in await system.tree()] == ["controller/second"]
+async def test_the_end_of_a_local_cell_is_not_the_end_of_its_process(
+    end: str, system: System
+) -> None:
+    host = await system.spawn(Host, name="host")
+    first, second = await host.ask(Host.hold, "first"), await host.ask(Host.hold, "second")
+    await getattr(first, end)()
+    with trio.fail_after(ANSWER_S):
         assert await second.ask(Counter.add, 1) == 1
+        assert await (await host.ask(Host.start, "third")).ask(Counter.add, 1) == 1
+    assert {"host/second", "third"} <= {row.name for row in await system.tree()}
+    began_at = trio.current_time()
+    assert (await host.stop()).kind == "shutdown"
+    assert trio.current_time() - began_at < 0.9
+
+
+async def test_the_end_of_a_local_cell_of_the_program_ends_no_other(system: System) -> None:
+    first = await system.spawn(Counter, name="first", local=True)
+    second = await system.spawn(Counter, name="second", local=True)
+    await first.stop()
+    assert [row.name for row in await system.tree()] == ["controller/second"]
+    assert await second.ask(Counter.add, 1) == 1
 
 
 @pytest.mark.parametrize("used", [True, False])
-async def test_a_ref_of_an_earlier_system_reaches_nobody(used: bool, home: str) -> None:
+async def test_a_ref_of_an_earlier_system_reaches_nobody(used: bool) -> None:
     async with open_system() as system:
         old = await system.spawn(Counter, 10, name="old")
     async with open_system() as system:
@@ -86,7 +85,7 @@ async def test_a_ref_of_an_earlier_system_reaches_nobody(used: bool, home: str) 
             assert await new.ask(Counter.add, 0) == 20 + used
 
 
-async def test_a_second_system_in_the_same_block_is_refused(home: str) -> None:
+async def test_a_second_system_in_the_same_block_is_refused() -> None:
     async with open_system() as system:
         ref = await system.spawn(Counter)
         with pytest.raises(RuntimeError):
@@ -96,8 +95,8 @@ async def test_a_second_system_in_the_same_block_is_refused(home: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-async def test_an_asker_with_a_deadline_hears_of_an_end_at_once(end: str, home: str) -> None:
-    async with open_system() as system, trio.open_nursery() as nursery:
+async def test_an_asker_with_a_deadline_hears_of_an_end_at_once(end: str, system: System) -> None:
+    async with trio.open_nursery() as nursery:
         ref = await system.spawn(Host)
 
         async def ask() -> None:
@@ -111,33 +110,31 @@ async def test_an_asker_with_a_deadline_hears_of_an_end_at_once(end: str, home: 
         await getattr(ref, end)()
 
 
-async def test_every_cancelled_spawn_leaves_nothing(home: str) -> None:
+async def test_every_cancelled_spawn_leaves_nothing(system: System) -> None:
     chance = random.Random("cancelled spawns")
-    async with open_system() as system:
-        await (await system.spawn(Counter, name="child")).stop()
-        for _ in range(100):
-            with trio.move_on_after(chance.uniform(0.002, 0.02)) as scope:
-                child = await system.spawn(Counter, name="child")
-            if not scope.cancelled_caught:
-                await child.stop()
-            with trio.fail_after(ANSWER_S):
-                while await system.tree():  # noqa: ASYNC110
-                    await trio.sleep(0.005)
+    await (await system.spawn(Counter, name="child")).stop()
+    for _ in range(100):
+        with trio.move_on_after(chance.uniform(0.002, 0.02)) as scope:
+            child = await system.spawn(Counter, name="child")
+        if not scope.cancelled_caught:
+            await child.stop()
+        with trio.fail_after(ANSWER_S):
+            while await system.tree():  # noqa: ASYNC110
+                await trio.sleep(0.005)
 
 
 @pytest.mark.parametrize("local", [False, True])
 @pytest.mark.parametrize("where", ["constructor", "on_start", "on_stop"])
 async def test_an_actor_that_leaves_in_a_hook_ends_alone(
-    where: str, local: bool, home: str
+    where: str, local: bool, system: System
 ) -> None:
-    async with open_system(output=ignore) as system:
-        if where != "on_stop":
-            with pytest.raises(SpawnError, match=r"SystemExit: 3"):
-                await system.spawn(Host, where, local=local)
-        else:
-            ref = await system.spawn(Host, where, local=local)
-            reason = await ref.stop()
-            assert (reason.kind, reason.error, reason.message) == ("crashed", "SystemExit", "3")
+    if where != "on_stop":
+        with pytest.raises(SpawnError, match=r"SystemExit: 3"):
+            await system.spawn(Host, where, local=local)
+    else:
+        ref = await system.spawn(Host, where, local=local)
+        reason = await ref.stop()
+        assert (reason.kind, reason.error, reason.message) == ("crashed", "SystemExit", "3")
 
 
 async def test_a_frozen_spare_child_costs_no_start() -> None:

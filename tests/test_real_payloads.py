@@ -6,15 +6,14 @@ import os
 import random
 
 import pytest
-import trio
 
 from actors.actor import Actor
 from actors.ref import ActorRef
-from actors.system import open_system
+from actors.system import System
 from runtime import procfs
 from tests.real import ANSWER_S
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real")]
 
 SIZE = 8 * 1024 * 1024
 
@@ -52,30 +51,26 @@ class Carrier(Actor):
         return procfs.thread_count(os.getpid())
 
 
-async def test_large_payloads_arrive_whole_and_start_no_thread(home: str) -> None:
+@pytest.mark.regrow(deadline_s=ANSWER_S)
+async def test_large_payloads_arrive_whole_and_start_no_thread(system: System) -> None:
     data = random.Random(1).randbytes(SIZE)
-    with trio.fail_after(ANSWER_S):
-        async with open_system() as system:
-            here = procfs.thread_count(os.getpid())
-            carriers = [await system.spawn(Carrier) for _ in range(3)]
-            first, *others = carriers
-            view = memoryview(data)
-            assert await first.ask(Carrier.view, view) == data
-            assert await first.ask(Carrier.copy, data) == data
-            assert await first.ask(Carrier.change, bytearray(data)) == (
-                bytes([data[0] ^ 0xFF]) + data[1:]
-            )
-            assert await first.ask(Carrier.keep, view)
-            assert await first.ask(Carrier.give) == data
-            assert await first.ask(Carrier.give) == data  # the frame that it has kept, once more
-            assert await first.ask(Carrier.pass_on, view[::2], others) == data[::2]
-            assert [await each.ask(Carrier.threads) for each in carriers] == [3, 3, 3]
-            assert procfs.thread_count(os.getpid()) == here
+    here = procfs.thread_count(os.getpid())
+    carriers = [await system.spawn(Carrier) for _ in range(3)]
+    first, *others = carriers
+    view = memoryview(data)
+    assert await first.ask(Carrier.view, view) == data
+    assert await first.ask(Carrier.copy, data) == data
+    assert await first.ask(Carrier.change, bytearray(data)) == (bytes([data[0] ^ 0xFF]) + data[1:])
+    assert await first.ask(Carrier.keep, view)
+    assert await first.ask(Carrier.give) == data
+    assert await first.ask(Carrier.give) == data  # the frame that it has kept, once more
+    assert await first.ask(Carrier.pass_on, view[::2], others) == data[::2]
+    assert [await each.ask(Carrier.threads) for each in carriers] == [3, 3, 3]
+    assert procfs.thread_count(os.getpid()) == here
 
 
-async def test_a_constructors_large_argument_travels_inside(home: str) -> None:
+@pytest.mark.regrow(deadline_s=ANSWER_S)
+async def test_a_constructors_large_argument_travels_inside(system: System) -> None:
     data = random.Random(2).randbytes(SIZE)
-    with trio.fail_after(ANSWER_S):
-        async with open_system() as system:
-            carrier = await system.spawn(Carrier, data)
-            assert await carrier.ask(Carrier.give) == data
+    carrier = await system.spawn(Carrier, data)
+    assert await carrier.ask(Carrier.give) == data

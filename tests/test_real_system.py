@@ -29,15 +29,15 @@ from tests.real import (
     Console,
     alive,
     assert_nothing_left,
+    begun,
     gone,
     is_spare,
-    marked,
     open_console,
     until,
 )
 from tests.real_actors import Counter, Farewell, Starter, Troubled
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real")]
 
 
 README = """
@@ -93,7 +93,7 @@ class Whim(BaseException):
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_an_exception_leaves_the_block_as_itself(error: BaseException, home: str) -> None:
+async def test_an_exception_leaves_the_block_as_itself(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:  # noqa: PT012
         async with open_system() as system:
             await (await system.spawn(Counter)).ask(Counter.add, 1)
@@ -101,12 +101,10 @@ async def test_an_exception_leaves_the_block_as_itself(error: BaseException, hom
     assert caught.value is error
     assert not hasattr(error, "__notes__")
     assert error.__context__ is None
-    assert_nothing_left(home)
+    assert_nothing_left()
 
 
-async def test_a_block_that_is_cancelled_from_outside_ends_in_order(
-    home: str, tmp_path: Path
-) -> None:
+async def test_a_block_that_is_cancelled_from_outside_ends_in_order(tmp_path: Path) -> None:
     last_word = tmp_path / "last word"
     with trio.CancelScope() as scope:
         async with open_system() as system:
@@ -115,17 +113,17 @@ async def test_a_block_that_is_cancelled_from_outside_ends_in_order(
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert last_word.read_text() == "shutdown"
-    assert_nothing_left(home)
+    assert_nothing_left()
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.25])
-async def test_a_block_may_be_cancelled_while_it_opens(after_s: float, home: str) -> None:
+async def test_a_block_may_be_cancelled_while_it_opens(after_s: float) -> None:
     with trio.move_on_after(after_s) as scope:
         async with open_system():
             await trio.sleep_forever()
     assert scope.cancelled_caught
     with trio.fail_after(GONE_S):
-        await gone(marked(home))
+        await gone(begun())
 
 
 def zygote_of(system: System) -> int:
@@ -137,7 +135,7 @@ def complain(name: str, line: str) -> None:
     raise LookupError(f"{name} said {line}")
 
 
-async def test_a_failure_of_the_runtime_ends_the_body_and_leaves_in_its_place(home: str) -> None:
+async def test_a_failure_of_the_runtime_ends_the_body_and_leaves_in_its_place() -> None:
     ended = False
     with pytest.raises(LookupError, match=r"^counter-1 said hello$"):  # noqa: PT012
         async with open_system(output=complain) as system:
@@ -150,7 +148,7 @@ async def test_a_failure_of_the_runtime_ends_the_body_and_leaves_in_its_place(ho
     assert ended
 
 
-async def test_a_failure_of_the_runtime_is_a_note_on_the_bodys_own_exception(home: str) -> None:
+async def test_a_failure_of_the_runtime_is_a_note_on_the_bodys_own_exception() -> None:
     with pytest.raises(ValueError, match=r"^mine") as caught:  # noqa: PT012
         async with open_system(output=complain) as system:
             ref = await system.spawn(Counter)
@@ -164,12 +162,12 @@ async def test_a_failure_of_the_runtime_is_a_note_on_the_bodys_own_exception(hom
     ]
 
 
-async def test_systems_may_follow_each_other(home: str) -> None:
+async def test_systems_may_follow_each_other() -> None:
     for start in (1, 2):
         async with open_system() as system:
             ref = await system.spawn(Counter, start, name="counter")
             assert await ref.ask(Counter.add, 1) == start + 1
-        assert_nothing_left(home)
+        assert_nothing_left()
         with pytest.raises((RuntimeError, ActorDeadError)):
             await ref.ask(Counter.add, 1)
 
@@ -186,25 +184,20 @@ async def test_systems_may_follow_each_other(home: str) -> None:
     ],
 )
 async def test_a_start_that_fails_says_why_and_leaves_nothing(
-    where: str, said: str, home: str
+    where: str, said: str, system: System
 ) -> None:
-    async with open_system(output=ignore) as system:
-        for _ in range(2):
-            with trio.fail_after(ANSWER_S), pytest.raises(SpawnError) as caught:
-                await system.spawn(Troubled, where, name="troubled")
-            assert said in str(caught.value)
-            with pytest.raises(LookupError):
-                await system.lookup("troubled")
-        assert await system.tree() == []
-        assert await (await system.spawn(Counter, name="troubled")).ask(Counter.add, 2) == 2
-
-
-def ignore(name: str, line: str) -> None:
-    """What the nodes print is of no interest."""
+    for _ in range(2):
+        with trio.fail_after(ANSWER_S), pytest.raises(SpawnError) as caught:
+            await system.spawn(Troubled, where, name="troubled")
+        assert said in str(caught.value)
+        with pytest.raises(LookupError):
+            await system.lookup("troubled")
+    assert await system.tree() == []
+    assert await (await system.spawn(Counter, name="troubled")).ask(Counter.add, 2) == 2
 
 
 async def test_a_module_that_cannot_be_imported_again_says_why(
-    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = tmp_path / "only_once.py"
     module.write_text("from tests.real_actors import Counter\nclass Once(Counter): pass\n")
@@ -224,88 +217,83 @@ async def test_a_module_that_cannot_be_imported_again_says_why(
         del sys.modules["only_once"]
 
 
-async def test_misuse_is_an_error_before_anything_starts(home: str) -> None:
+async def test_misuse_is_an_error_before_anything_starts(system: System) -> None:
     class Local(Counter):
         pass
 
-    async with open_system() as system:
-        with pytest.raises(ValueError, match="inside a function"):
-            await system.spawn(Local)
-        with pytest.raises(ValueError, match="name"):
-            await system.spawn(Counter, name="no name")
-        with pytest.raises(TypeError):
-            await system.spawn(Counter, 1, 2)  # type: ignore[arg-type]
-        with pytest.raises(TypeError):
-            await system.spawn(lambda: Counter())
-        assert [pid for pid in marked(home) if not is_spare(pid)] == [zygote_of(system)]
+    with pytest.raises(ValueError, match="inside a function"):
+        await system.spawn(Local)
+    with pytest.raises(ValueError, match="name"):
+        await system.spawn(Counter, name="no name")
+    with pytest.raises(TypeError):
+        await system.spawn(Counter, 1, 2)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        await system.spawn(lambda: Counter())
+    assert [pid for pid in begun() if not is_spare(pid)] == [zygote_of(system)]
 
 
-async def test_a_name_has_one_holder(home: str) -> None:
-    async with open_system() as system:
-        first = await system.spawn(Counter, name="counter")
-        assert await system.spawn(Counter, name="counter") == first
-        second = await system.spawn(Counter, 5, name="counter")
-        with pytest.raises(ActorDeadError):
-            await first.ask(Counter.add, 1)
-        assert await second.ask(Counter.add, 1) == 6
-        below = await system.spawn(Counter, name="below", parent=second)
-        with pytest.raises(SpawnError, match="the name below is taken"):
-            await system.spawn(Counter, name="below")
-        assert await below.ask(Counter.add, 1) == 1
+async def test_a_name_has_one_holder(system: System) -> None:
+    first = await system.spawn(Counter, name="counter")
+    assert await system.spawn(Counter, name="counter") == first
+    second = await system.spawn(Counter, 5, name="counter")
+    with pytest.raises(ActorDeadError):
+        await first.ask(Counter.add, 1)
+    assert await second.ask(Counter.add, 1) == 6
+    below = await system.spawn(Counter, name="below", parent=second)
+    with pytest.raises(SpawnError, match="the name below is taken"):
+        await system.spawn(Counter, name="below")
+    assert await below.ask(Counter.add, 1) == 1
 
 
-async def test_a_cancelled_spawn_leaves_nothing(home: str) -> None:
-    async with open_system(output=ignore) as system:
-        with trio.move_on_after(0.3) as scope:
-            await system.spawn(Troubled, "nowhere", name="slow")
-        assert scope.cancelled_caught
-        await only_the_zygote(system, home)
-        assert await (await system.spawn(Counter, name="slow")).ask(Counter.add, 1) == 1
+async def test_a_cancelled_spawn_leaves_nothing(system: System) -> None:
+    with trio.move_on_after(0.3) as scope:
+        await system.spawn(Troubled, "nowhere", name="slow")
+    assert scope.cancelled_caught
+    await only_the_zygote(system)
+    assert await (await system.spawn(Counter, name="slow")).ask(Counter.add, 1) == 1
 
 
-async def test_a_spawn_may_be_cancelled_at_any_moment(home: str) -> None:
+async def test_a_spawn_may_be_cancelled_at_any_moment(system: System) -> None:
     chance = random.Random("cancelled spawns")
     outcomes = set()
-    async with open_system() as system:
-        await (await system.spawn(Counter)).stop()  # the zygote has its modules now
-        for attempt in range(40):
-            longest_s = 0.02 if attempt < 30 else 2.0  # on a machine that is busy with others
-            with trio.move_on_after(chance.uniform(0.0, longest_s)) as scope:
-                ref = await system.spawn(Counter, name="counter")
-            outcomes.add(scope.cancelled_caught)
-            if not scope.cancelled_caught:
-                await ref.stop()
-            await only_the_zygote(system, home)
+    await (await system.spawn(Counter)).stop()  # the zygote has its modules now
+    for attempt in range(40):
+        longest_s = 0.02 if attempt < 30 else 2.0  # on a machine that is busy with others
+        with trio.move_on_after(chance.uniform(0.0, longest_s)) as scope:
+            ref = await system.spawn(Counter, name="counter")
+        outcomes.add(scope.cancelled_caught)
+        if not scope.cancelled_caught:
+            await ref.stop()
+        await only_the_zygote(system)
     assert outcomes == {True, False}
 
 
-async def only_the_zygote(system: System, home: str) -> None:
+async def only_the_zygote(system: System) -> None:
     """No node is there, in the table or as a process."""
     with trio.fail_after(ANSWER_S):
         while await system.tree():  # noqa: ASYNC110
             await trio.sleep(0.002)
-    await until(lambda: [p for p in marked(home) if not is_spare(p)] == [zygote_of(system)])
+    await until(lambda: [p for p in begun() if not is_spare(p)] == [zygote_of(system)])
 
 
 # Refs.
 
 
-async def test_lookup_tells_the_living_the_dead_and_the_unknown_apart(home: str) -> None:
-    async with open_system() as system:
-        with pytest.raises(LookupError):
-            await system.lookup("counter")
-        ref = await system.spawn(Counter, 5, name="counter")
-        found = await system.lookup("counter", Counter)
-        assert found == ref
-        assert await found.ask(Counter.add, 1) == 6
-        await ref.kill()
-        with pytest.raises(ActorDeadError) as caught:
-            await system.lookup("counter")
-        assert caught.value.reason is not None
-        assert caught.value.reason.signal == signal.SIGKILL
-        await ref.stop()
-        with pytest.raises(LookupError):
-            await system.lookup("counter")
+async def test_lookup_tells_the_living_the_dead_and_the_unknown_apart(system: System) -> None:
+    with pytest.raises(LookupError):
+        await system.lookup("counter")
+    ref = await system.spawn(Counter, 5, name="counter")
+    found = await system.lookup("counter", Counter)
+    assert found == ref
+    assert await found.ask(Counter.add, 1) == 6
+    await ref.kill()
+    with pytest.raises(ActorDeadError) as caught:
+        await system.lookup("counter")
+    assert caught.value.reason is not None
+    assert caught.value.reason.signal == signal.SIGKILL
+    await ref.stop()
+    with pytest.raises(LookupError):
+        await system.lookup("counter")
 
 
 async def stop(ref: ActorRef[Counter]) -> ExitReason:
@@ -362,33 +350,32 @@ async def vanish(ref: ActorRef[Counter]) -> None:
 async def test_every_end_has_its_reason_and_a_planned_one_takes_the_subtree_along(
     end: Callable[[ActorRef[Counter]], Awaitable[ExitReason | None]],
     expected: ExitReason,
-    home: str,
+    system: System,
 ) -> None:
-    async with open_system(output=ignore) as system:
-        ref = await system.spawn(Counter, name="counter")
-        child = await ref.ask(Counter.grow, "child")
-        reasons: list[ExitReason] = []
-        async with trio.open_nursery() as nursery:
+    ref = await system.spawn(Counter, name="counter")
+    child = await ref.ask(Counter.grow, "child")
+    reasons: list[ExitReason] = []
+    async with trio.open_nursery() as nursery:
 
-            async def wait(ref: ActorRef[Counter]) -> None:
-                with trio.fail_after(ANSWER_S):
-                    reasons.append(await ref.wait())
-
-            nursery.start_soon(wait, ref)
-            await trio.testing.wait_all_tasks_blocked()
+        async def wait(ref: ActorRef[Counter]) -> None:
             with trio.fail_after(ANSWER_S):
-                said = await end(ref)
-        (reason,) = reasons
-        assert essence(reason) == essence(expected)
-        assert said in (None, reason)
-        with pytest.raises(ActorDeadError):
-            await ref.ask(Counter.add, 1)
+                reasons.append(await ref.wait())
+
+        nursery.start_soon(wait, ref)
+        await trio.testing.wait_all_tasks_blocked()
         with trio.fail_after(ANSWER_S):
-            assert await ref.wait() == reason
-            if reason.planned:
-                assert essence(await child.wait()) == essence(ExitReason(kind="shutdown"))
-            else:
-                assert await child.ask(Counter.add, 1) == 1
+            said = await end(ref)
+    (reason,) = reasons
+    assert essence(reason) == essence(expected)
+    assert said in (None, reason)
+    with pytest.raises(ActorDeadError):
+        await ref.ask(Counter.add, 1)
+    with trio.fail_after(ANSWER_S):
+        assert await ref.wait() == reason
+        if reason.planned:
+            assert essence(await child.wait()) == essence(ExitReason(kind="shutdown"))
+        else:
+            assert await child.ask(Counter.add, 1) == 1
 
 
 def essence(reason: ExitReason) -> tuple[object, ...]:
@@ -396,67 +383,64 @@ def essence(reason: ExitReason) -> tuple[object, ...]:
     return (reason.kind, reason.code, reason.signal, reason.error, reason.message)
 
 
-async def test_an_error_of_a_handler_that_was_asked_ends_nothing(home: str) -> None:
-    async with open_system() as system:
-        ref = await system.spawn(Counter, 3)
-        with pytest.raises(RemoteError, match=r"^LookupError: no such thing$"):
-            await ref.ask(Counter.fail, "no such thing")
-        assert await ref.ask(Counter.add, 1) == 4
+async def test_an_error_of_a_handler_that_was_asked_ends_nothing(system: System) -> None:
+    ref = await system.spawn(Counter, 3)
+    with pytest.raises(RemoteError, match=r"^LookupError: no such thing$"):
+        await ref.ask(Counter.fail, "no such thing")
+    assert await ref.ask(Counter.add, 1) == 4
 
 
-async def test_an_adopted_child_answers_on(home: str) -> None:
-    async with open_system() as system:
-        top = await system.spawn(Counter, name="top")
-        middle = await top.ask(Counter.grow, "middle")
-        leaf = await middle.ask(Counter.grow, "leaf")
-        assert await leaf.ask(Counter.add, 7) == 7
-        await middle.kill()
+async def test_an_adopted_child_answers_on(system: System) -> None:
+    top = await system.spawn(Counter, name="top")
+    middle = await top.ask(Counter.grow, "middle")
+    leaf = await middle.ask(Counter.grow, "leaf")
+    assert await leaf.ask(Counter.add, 7) == 7
+    await middle.kill()
+    with trio.fail_after(ANSWER_S):
+        assert await leaf.ask(Counter.add, 1) == 8
+    rows = {row.name: (row.parent, row.guardian, row.state) for row in await system.tree()}
+    assert rows == {
+        "top": ("controller", "controller", "ok"),
+        "middle": ("top", "top", "dead"),
+        "leaf": ("middle", "top", "ok"),
+    }
+    await top.kill()
+    assert await leaf.ask(Counter.add, 1) == 9
+    grown = await leaf.ask(Counter.grow, "grown")
+    assert await grown.ask(Counter.add, 1) == 1
+    # What is stopped takes along all that is placed under it.
+    await top.stop()
+    assert await system.tree() == []
+    await only_the_zygote(system)
+
+
+async def test_what_is_asked_of_a_dying_node_ends_in_an_error(system: System) -> None:
+    for _ in range(5):
+        ref = await system.spawn(Counter)
+        pid = await ref.ask(Counter.pid)
+        errors: list[Exception] = []
+
+        async def ask_on(ref: ActorRef[Counter] = ref, errors: list[Any] = errors) -> None:
+            try:
+                while True:
+                    await ref.ask(Counter.add, 1)
+            except ActorDeadError as error:
+                errors.append(error)
+
         with trio.fail_after(ANSWER_S):
-            assert await leaf.ask(Counter.add, 1) == 8
-        rows = {row.name: (row.parent, row.guardian, row.state) for row in await system.tree()}
-        assert rows == {
-            "top": ("controller", "controller", "ok"),
-            "middle": ("top", "top", "dead"),
-            "leaf": ("middle", "top", "ok"),
-        }
-        await top.kill()
-        assert await leaf.ask(Counter.add, 1) == 9
-        grown = await leaf.ask(Counter.grow, "grown")
-        assert await grown.ask(Counter.add, 1) == 1
-        # What is stopped takes along all that is placed under it.
-        await top.stop()
-        assert await system.tree() == []
-        await only_the_zygote(system, home)
-
-
-async def test_what_is_asked_of_a_dying_node_ends_in_an_error(home: str) -> None:
-    async with open_system() as system:
-        for _ in range(5):
-            ref = await system.spawn(Counter)
-            pid = await ref.ask(Counter.pid)
-            errors: list[Exception] = []
-
-            async def ask_on(ref: ActorRef[Counter] = ref, errors: list[Any] = errors) -> None:
-                try:
-                    while True:
-                        await ref.ask(Counter.add, 1)
-                except ActorDeadError as error:
-                    errors.append(error)
-
-            with trio.fail_after(ANSWER_S):
-                async with trio.open_nursery() as nursery:
-                    for _ in range(10):
-                        nursery.start_soon(ask_on)
-                    await trio.sleep(0.01)
-                    os.kill(pid, signal.SIGKILL)
-            assert len(errors) == 10
+            async with trio.open_nursery() as nursery:
+                for _ in range(10):
+                    nursery.start_soon(ask_on)
+                await trio.sleep(0.01)
+                os.kill(pid, signal.SIGKILL)
+        assert len(errors) == 10
 
 
 # Strays.
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-async def test_what_a_handler_has_started_dies_with_its_node(end: str, home: str) -> None:
+async def test_what_a_handler_has_started_dies_with_its_node(end: str) -> None:
     async with open_system() as system:
         ref, other = await system.spawn(Starter), await system.spawn(Starter)
         strays, others = await ref.ask(Starter.start), await other.ask(Starter.start)
@@ -469,12 +453,13 @@ async def test_what_a_handler_has_started_dies_with_its_node(end: str, home: str
     assert not any(map(alive, others))
 
 
-async def test_garbage_is_counted_and_dropped(home: str) -> None:
+async def test_garbage_is_counted_and_dropped(system: System) -> None:
     if OVER:
         pytest.skip("the stranger speaks ipc; for tcp see tests/test_hostile_peers.py")
     chance = random.Random("garbage")
-    async with open_system() as system, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         ref = await system.spawn(Counter, 3)
+        home = os.environ["XDG_RUNTIME_DIR"]
         stranger = ZmqTransport(f"ipc://{home}/stranger", 1 << 60, nursery)
         messages = [[chance.randbytes(50) for _ in range(count % 4 + 1)] for count in range(200)]
         for endpoint in (ref.endpoint, system.exchange.address.endpoint):

@@ -12,10 +12,10 @@ from contextlib import suppress
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, ActorRef, reentrant
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.virtual import VirtualSystem
 from runtime.errors import ActorDeadError, RemoteError
 from tests.small_world import ask, open_small_world, stream
 
@@ -138,84 +138,76 @@ async def clerks(system: VirtualSystem, local: bool) -> tuple[ActorRef[Clerk], A
 
 
 async def test_nobody_waits_for_the_clean_up_of_what_he_cancelled_but_the_next_in_line(
-    autojump_clock: MockClock,
+    system: VirtualSystem,
 ) -> None:
-    async with open_virtual_system() as system:
-        ref, _ = await clerks(system, False)
-        began = trio.current_time()
-        with trio.move_on_after(1):
-            await ref.ask(Clerk.work, 100.0, 0.5)
-        assert trio.current_time() - began == 1
-        await ref.ask(Clerk.nothing)
-        assert trio.current_time() - began == 1.5
-        assert Clerk.log == [f"{began + 1:g} cancelled", f"{began + 1.5:g} cleaned up"]
+    ref, _ = await clerks(system, False)
+    began = trio.current_time()
+    with trio.move_on_after(1):
+        await ref.ask(Clerk.work, 100.0, 0.5)
+    assert trio.current_time() - began == 1
+    await ref.ask(Clerk.nothing)
+    assert trio.current_time() - began == 1.5
+    assert Clerk.log == [f"{began + 1:g} cancelled", f"{began + 1.5:g} cleaned up"]
 
 
-async def test_in_place_the_clean_up_is_the_askers_own(autojump_clock: MockClock) -> None:
+async def test_in_place_the_clean_up_is_the_askers_own(system: VirtualSystem) -> None:
     """It runs in his task, and ends within the bound that it has given itself."""
-    async with open_virtual_system() as system:
-        ref, _ = await clerks(system, True)
-        began = trio.current_time()
-        with trio.move_on_after(1):
-            await ref.ask(Clerk.work, 100.0, 100.0)
-        assert Clerk.log == [f"{began + 1:g} cancelled", f"{began + 2:g} cleaned up"]
-        await ref.ask(Clerk.nothing)
-        assert trio.current_time() - began == 2
+    ref, _ = await clerks(system, True)
+    began = trio.current_time()
+    with trio.move_on_after(1):
+        await ref.ask(Clerk.work, 100.0, 100.0)
+    assert Clerk.log == [f"{began + 1:g} cancelled", f"{began + 2:g} cleaned up"]
+    await ref.ask(Clerk.nothing)
+    assert trio.current_time() - began == 2
 
 
 @everywhere
 async def test_a_handler_that_does_not_mind_its_cancellation_cancels_nobody_else(
-    local: bool, autojump_clock: MockClock
+    local: bool, system: VirtualSystem
 ) -> None:
-    async with open_virtual_system() as system:
-        ref, _ = await clerks(system, local)
-        with trio.move_on_after(1):
-            await ref.ask(Clerk.ignore, 3.0)
-            await trio.lowlevel.checkpoint()
-        with trio.fail_after(100):
-            assert await ref.ask(Clerk.ignore, 3.0) == "done"
-            assert await ref.ask(Clerk.deadline_s) == pytest.approx(97)
+    ref, _ = await clerks(system, local)
+    with trio.move_on_after(1):
+        await ref.ask(Clerk.ignore, 3.0)
+        await trio.lowlevel.checkpoint()
+    with trio.fail_after(100):
+        assert await ref.ask(Clerk.ignore, 3.0) == "done"
+        assert await ref.ask(Clerk.deadline_s) == pytest.approx(97)
 
 
 # Deadlines.
 
 
 @everywhere
-async def test_a_handler_has_the_deadline_of_its_asker(
-    local: bool, autojump_clock: MockClock
-) -> None:
-    async with open_virtual_system() as system:
-        ref, _ = await clerks(system, local)
-        with trio.fail_after(10):
-            assert await ref.ask(Clerk.deadline_s) == pytest.approx(10)
-            assert await ref.ask(Clerk.deadline_beside_s) == pytest.approx(10)
-            assert await ref.ask(Clerk.deadline_later_s) == pytest.approx(9)
-            async with ref.stream(Clerk.deadlines) as items:
-                assert await anext(items) == pytest.approx(9)
-        assert await ref.ask(Clerk.deadline_s) == math.inf
-        assert await ref.ask(Clerk.deadline_later_s) == math.inf
+async def test_a_handler_has_the_deadline_of_its_asker(local: bool, system: VirtualSystem) -> None:
+    ref, _ = await clerks(system, local)
+    with trio.fail_after(10):
+        assert await ref.ask(Clerk.deadline_s) == pytest.approx(10)
+        assert await ref.ask(Clerk.deadline_beside_s) == pytest.approx(10)
+        assert await ref.ask(Clerk.deadline_later_s) == pytest.approx(9)
+        async with ref.stream(Clerk.deadlines) as items:
+            assert await anext(items) == pytest.approx(9)
+    assert await ref.ask(Clerk.deadline_s) == math.inf
+    assert await ref.ask(Clerk.deadline_later_s) == math.inf
 
 
 @everywhere
 async def test_whom_a_handler_asks_has_the_sooner_of_its_deadline_and_its_askers(
-    local: bool, autojump_clock: MockClock
+    local: bool, system: VirtualSystem
 ) -> None:
-    async with open_virtual_system() as system:
-        first, second = await clerks(system, local)
+    first, second = await clerks(system, local)
+    with trio.fail_after(10):
+        assert await first.ask(Clerk.deadline_there_s, second) == pytest.approx(10)
+        assert await second.ask(Clerk.deadline_there_s, first) == pytest.approx(10)
+    third = await system.spawn(Clerk)
+    for seconds, least in ((3.0, 3), (30.0, 10)):
         with trio.fail_after(10):
-            assert await first.ask(Clerk.deadline_there_s, second) == pytest.approx(10)
-            assert await second.ask(Clerk.deadline_there_s, first) == pytest.approx(10)
-        third = await system.spawn(Clerk)
-        for seconds, least in ((3.0, 3), (30.0, 10)):
-            with trio.fail_after(10):
-                took_s = await first.ask(Clerk.deadline_there_within_s, third, seconds)
-            assert took_s == pytest.approx(least)
+            took_s = await first.ask(Clerk.deadline_there_within_s, third, seconds)
+        assert took_s == pytest.approx(least)
 
 
 @pytest.mark.parametrize("simple", [True, False], ids=["simple", "leader"])
-async def test_a_handler_has_its_deadline_from_its_first_line_on(
-    simple: bool, autojump_clock: MockClock
-) -> None:
+@pytest.mark.regrow
+async def test_a_handler_has_its_deadline_from_its_first_line_on(simple: bool) -> None:
     async with open_small_world(simple) as world:
         near, far = await world.process("near"), await world.process("far")
         source, target = world.mute(near, "source"), await world.cell(far, "target", Clerk())
@@ -235,35 +227,33 @@ async def test_a_handler_has_its_deadline_from_its_first_line_on(
 @everywhere
 @pytest.mark.parametrize("end", ["stop", "kill", "finish"])
 async def test_the_tasks_of_an_actor_end_with_its_incarnation(
-    end: str, local: bool, autojump_clock: MockClock
+    end: str, local: bool, system: VirtualSystem
 ) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Clerk, local=local)
-        await ref.ask(Clerk.employ, 1000.0)
-        await wait_all_tasks_blocked()
-        if end == "finish":
-            await ref.tell(Clerk.leave)
-            await ref.wait()
-        else:
-            await (ref.stop() if end == "stop" else ref.kill())
-        assert [entry.partition(" ")[2] for entry in Clerk.log] == ["task cancelled"]
+    ref = await system.spawn(Clerk, local=local)
+    await ref.ask(Clerk.employ, 1000.0)
+    await wait_all_tasks_blocked()
+    if end == "finish":
+        await ref.tell(Clerk.leave)
+        await ref.wait()
+    else:
+        await (ref.stop() if end == "stop" else ref.kill())
+    assert [entry.partition(" ")[2] for entry in Clerk.log] == ["task cancelled"]
 
 
 @everywhere
 async def test_an_exception_of_an_actors_task_crashes_it_and_it_lives_again(
-    local: bool, autojump_clock: MockClock
+    local: bool, system: VirtualSystem
 ) -> None:
-    async with open_virtual_system() as system:
-        ref, _ = await clerks(system, local)
-        await ref.ask(Clerk.employ, 1.0)
-        with pytest.raises(ActorDeadError):  # its end is the end of what is asked of it
-            await ref.ask(Clerk.work, 100.0, 0.0)
-        reason = await ref.wait()
-        assert (reason.kind, reason.error, reason.message) == ("crashed", "LookupError", "lost")
-        await trio.sleep(1)
-        again = await system.lookup(ref.name, Clerk)
-        assert again.incarnation > ref.incarnation
-        assert await again.ask(Clerk.count) == 1
+    ref, _ = await clerks(system, local)
+    await ref.ask(Clerk.employ, 1.0)
+    with pytest.raises(ActorDeadError):  # its end is the end of what is asked of it
+        await ref.ask(Clerk.work, 100.0, 0.0)
+    reason = await ref.wait()
+    assert (reason.kind, reason.error, reason.message) == ("crashed", "LookupError", "lost")
+    await trio.sleep(1)
+    again = await system.lookup(ref.name, Clerk)
+    assert again.incarnation > ref.incarnation
+    assert await again.ask(Clerk.count) == 1
 
 
 # Failures.
@@ -283,30 +273,26 @@ TREE = [
 
 @everywhere
 async def test_a_group_of_exceptions_comes_as_text_with_its_whole_tree(
-    local: bool, autojump_clock: MockClock
+    local: bool, system: VirtualSystem
 ) -> None:
-    async with open_virtual_system() as system:
-        ref, _ = await clerks(system, local)
-        with pytest.raises(RemoteError) as caught:
-            await ref.ask(Clerk.fail_as_a_group)
-        assert caught.value.type_name == "ExceptionGroup"
-        assert not isinstance(caught.value.__cause__, BaseExceptionGroup)
-        for line in TREE:
-            assert line in caught.value.traceback_text
-        assert "Cancelled" not in caught.value.traceback_text
-        assert await ref.ask(Clerk.count) == 1
+    ref, _ = await clerks(system, local)
+    with pytest.raises(RemoteError) as caught:
+        await ref.ask(Clerk.fail_as_a_group)
+    assert caught.value.type_name == "ExceptionGroup"
+    assert not isinstance(caught.value.__cause__, BaseExceptionGroup)
+    for line in TREE:
+        assert line in caught.value.traceback_text
+    assert "Cancelled" not in caught.value.traceback_text
+    assert await ref.ask(Clerk.count) == 1
 
 
-async def test_a_group_that_nobody_asked_for_is_in_the_exit_reason(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Clerk)
-        await ref.tell(Clerk.fail_as_a_group)
-        reason = await ref.wait()
-        assert (reason.kind, reason.error) == ("crashed", "ExceptionGroup")
-        for line in TREE:
-            assert line in reason.traceback
+async def test_a_group_that_nobody_asked_for_is_in_the_exit_reason(system: VirtualSystem) -> None:
+    ref = await system.spawn(Clerk)
+    await ref.tell(Clerk.fail_as_a_group)
+    reason = await ref.wait()
+    assert (reason.kind, reason.error) == ("crashed", "ExceptionGroup")
+    for line in TREE:
+        assert line in reason.traceback
 
 
 # Cycles.
@@ -314,13 +300,12 @@ async def test_a_group_that_nobody_asked_for_is_in_the_exit_reason(
 
 @everywhere
 async def test_the_next_life_of_an_asker_waits_for_nothing(
-    local: bool, autojump_clock: MockClock
+    local: bool, system: VirtualSystem
 ) -> None:
     """So what a handler asks it, that the last life asked, is no cycle."""
-    async with open_virtual_system() as system:
-        first, second = await clerks(system, local)
-        await first.tell(Clerk.have_held, second)
-        await trio.sleep(1)
-        await first.kill()
-        await trio.sleep(10)
-        assert [entry.partition(" ")[2] for entry in Clerk.log] == ["counted 1"]
+    first, second = await clerks(system, local)
+    await first.tell(Clerk.have_held, second)
+    await trio.sleep(1)
+    await first.kill()
+    await trio.sleep(10)
+    assert [entry.partition(" ")[2] for entry in Clerk.log] == ["counted 1"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from actors.system import open_system
+from actors.system import System
 from runtime.behaviour import handlers_of
 from runtime.cell import Cell
 from runtime.constructor import constructor_of
@@ -84,13 +84,12 @@ async def test_it_goes_there_and_comes_back(
         assert same(value, await ask(source, mirror, HANDLERS[name], value))
 
 
-@pytest.mark.real
-async def test_all_of_it_goes_to_a_process_and_comes_back(home: str) -> None:
-    async with open_system() as system:
-        mirror = await system.spawn(Mirror)
-        for name, (_, value) in TRAVELS.items():
-            assert same(value, await mirror.ask(HANDLERS[name], value)), name
-        assert same(mirror, await mirror.ask(HANDLERS["ref_of_any"], mirror))
+@pytest.mark.regrow(on="real")
+async def test_all_of_it_goes_to_a_process_and_comes_back(system: System) -> None:
+    mirror = await system.spawn(Mirror)
+    for name, (_, value) in TRAVELS.items():
+        assert same(value, await mirror.ask(HANDLERS[name], value)), name
+    assert same(mirror, await mirror.ask(HANDLERS["ref_of_any"], mirror))
 
 
 async def test_what_nobody_annotates_comes_as_msgpack_has_it(autojump_clock: MockClock) -> None:
@@ -157,13 +156,12 @@ def test_a_constructors_argument_is_refused_alike(value: object) -> None:
     assert not encoded
 
 
-@pytest.mark.real
-async def test_nothing_is_spawned_for_an_argument_that_cannot_travel(home: str) -> None:
-    async with open_system() as system:
-        before = [row.name for row in await system.tree()]
-        with pytest.raises(TypeError, match=r"Mirror\.__init__: seen=.* cannot travel"):
-            await system.spawn(Mirror, Odd())
-        assert [row.name for row in await system.tree()] == before
+@pytest.mark.regrow(on="real")
+async def test_nothing_is_spawned_for_an_argument_that_cannot_travel(system: System) -> None:
+    before = [row.name for row in await system.tree()]
+    with pytest.raises(TypeError, match=r"Mirror\.__init__: seen=.* cannot travel"):
+        await system.spawn(Mirror, Odd())
+    assert [row.name for row in await system.tree()] == before
 
 
 async def a_function(self: object, value: Callable[[], int]) -> None: ...

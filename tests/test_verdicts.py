@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from actors import Actor, ActorRef, Down, Recovered, Suspected, reentrant
 from actors.probe import Probe
 from actors.record import Happened
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.virtual import VirtualSystem
 from runtime.weather import Weather
 
 BEAT_S = 0.25
@@ -182,17 +182,17 @@ async def grown(system: VirtualSystem) -> list[ActorRef[Node]]:
     return refs
 
 
-@pytest.mark.parametrize("seed", range(2))
-async def test_late_messages_are_no_silence(seed: int, autojump_clock: MockClock) -> None:
-    late = Weather(seed=seed, delay=0.01, delay_s=2 * BEAT_S)
-    async with open_virtual_system(seed=seed, weather=late) as system:
-        refs = await grown(system)
-        heard: list[Happened] = []
-        with system.listen(heard.append):
-            for _ in range(int(WEATHER_S / 60)):
-                await trio.sleep(60)
-                assert [await ref.ask(Node.ping) for ref in refs] == ["here"] * 8
-        assert heard == []
+@pytest.mark.regrow(
+    seed=0, runs=2, deadline_s=2 * WEATHER_S, weather=Weather(delay=0.01, delay_s=2 * BEAT_S)
+)
+async def test_late_messages_are_no_silence(system: VirtualSystem) -> None:
+    refs = await grown(system)
+    heard: list[Happened] = []
+    with system.listen(heard.append):
+        for _ in range(int(WEATHER_S / 60)):
+            await trio.sleep(60)
+            assert [await ref.ask(Node.ping) for ref in refs] == ["here"] * 8
+    assert heard == []
 
 
 @pytest.mark.parametrize("still_s", [0.9, 1.2, 3.0, 60.0])

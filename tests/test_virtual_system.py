@@ -13,12 +13,15 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from actors import Actor, ActorDeadError, ActorRef, SpawnError, UnreachableError, reentrant
+from actors.chaos import Chaos
 from actors.record import Happened
 from actors.virtual import VirtualSystem, open_virtual_system
 from runtime.codec import Buffer
 from runtime.exits import ExitReason
 from runtime.memory_body import MemoryBody
 from runtime.orders import Exited
+
+pytestmark = pytest.mark.regrow
 
 
 class Counter(Actor):
@@ -76,9 +79,7 @@ async def shape(system: VirtualSystem) -> list[tuple[str, str, str, str]]:
     return [(row.name, row.parent, row.guardian, row.state) for row in await system.tree()]
 
 
-async def test_what_a_program_does_with_processes_it_does_without(
-    autojump_clock: MockClock,
-) -> None:
+async def test_what_a_program_does_with_processes_it_does_without() -> None:
     async with open_virtual_system() as system:
         one = await system.spawn(Counter, 3, name="one")
         assert await one.ask(Counter.add, 4) == 7
@@ -141,6 +142,28 @@ async def test_local_cells_of_any_process_work(system: VirtualSystem) -> None:
         system.kill(here)
 
 
+async def test_what_befalls_a_local_cell_befalls_its_process(
+    system: VirtualSystem, chaos: Chaos
+) -> None:
+    node = await system.spawn(Counter, name="node")
+    gone = await node.ask(Counter.grow_here, "gone")
+    await gone.kill()
+    cell = await node.ask(Counter.grow_here, "cell")
+    await chaos.freeze(cell)
+    with pytest.raises(UnreachableError, match="frozen"):
+        await node.ask(Counter.add, 1)
+    await chaos.thaw(cell)
+    here = await system.spawn(Counter, local=True)
+    for ref in (here, gone):
+        with pytest.raises(LookupError, match="no living node"):
+            await chaos.kill(ref)
+    assert await cell.ask(Counter.add, 1) == 6
+    await chaos.kill(cell)
+    assert essence(await node.wait()) == "killed(SIGKILL)"
+    with pytest.raises(LookupError, match="no living node"):
+        await chaos.kill(cell)
+
+
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
@@ -168,7 +191,7 @@ async def test_an_actor_ends_as_it_would_in_a_process(
     ids=["quit", "quit 3", "os._exit(0)", "os._exit(3)"],
 )
 async def test_an_exit_ends_the_node_alone(
-    end: Callable[[Counter, int], Any], code: int, reason: str, autojump_clock: MockClock
+    end: Callable[[Counter, int], Any], code: int, reason: str
 ) -> None:
     real = os._exit
     async with open_virtual_system() as system:
@@ -195,7 +218,7 @@ async def test_a_signal_does_to_a_node_what_it_does_to_a_process(
     assert essence(await ref.wait()) == reason
 
 
-async def test_a_crash_leaves_its_traceback_as_output(autojump_clock: MockClock) -> None:
+async def test_a_crash_leaves_its_traceback_as_output() -> None:
     said: list[tuple[str, str]] = []
     async with open_virtual_system(output=lambda *line: said.append(line)) as system:
         ref = await system.spawn(Counter, name="doomed")
@@ -346,7 +369,7 @@ async def test_a_stop_answers_with_how_it_ended_though_that_is_known_late(
     assert str(await ref.stop()) == "killed(SIGKILL)"
 
 
-async def test_a_network_that_loses_messages_is_a_silence(autojump_clock: MockClock) -> None:
+async def test_a_network_that_loses_messages_is_a_silence() -> None:
     cut: set[int] = set()
 
     def fault(source: int, target: int, frames: Sequence[Buffer]) -> Sequence[float]:
@@ -363,7 +386,7 @@ async def test_a_network_that_loses_messages_is_a_silence(autojump_clock: MockCl
         assert (await system.tree())[0].state == "ok"
 
 
-async def test_the_end_of_a_block_leaves_no_task(autojump_clock: MockClock) -> None:
+async def test_the_end_of_a_block_leaves_no_task() -> None:
     def tasks() -> int:
         return trio.lowlevel.current_statistics().tasks_living
 
@@ -378,9 +401,7 @@ async def test_the_end_of_a_block_leaves_no_task(autojump_clock: MockClock) -> N
     assert trio.current_time() < 5.0
 
 
-async def test_an_exception_of_the_body_leaves_the_block_as_itself(
-    autojump_clock: MockClock,
-) -> None:
+async def test_an_exception_of_the_body_leaves_the_block_as_itself() -> None:
     async def body() -> None:
         async with open_virtual_system() as system:
             await system.spawn(Counter)

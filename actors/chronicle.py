@@ -1,4 +1,15 @@
-"""What became of whom, and when: for tests of regrowth."""
+"""What became of whom, and when: for tests of supervision, on any kind of system.
+
+    with chronicle(system) as written:
+        system.kill(counter)
+        await written.until("started", "counter")
+    assert written.lines == [(0.0, "died", "counter"), (0.0, "started", "counter")]
+
+Invariants
+----------
+* Of one thing that happened there is one line, in the order of the controller's records.
+* Instants are on the test's clock, in seconds since the block began.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +25,10 @@ Line = tuple[float, str, str]
 
 
 class Chronicle:
-    """Lines of (instant, what, name), the instants from when it was opened."""
+    """``lines``: (instant, what, name), of what `actors.record.Happened` tells.
+
+    ``began_at``: when the block began, on trio's clock.
+    """
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
@@ -34,7 +48,10 @@ class Chronicle:
         return " ".join(name for _, its, name in self.lines if its == what)
 
     async def until(self, what: str, name: str, count: int = 1) -> float:
-        """It has become of it so often; the instant of the last."""
+        """It has become of it so often, in all; the instant of the last.
+
+        It may have before; else it waits, for as long as that takes.
+        """
         while len(self.times(what, name)) < count:
             self._bell = trio.Event()
             await self._bell.wait()
