@@ -19,6 +19,7 @@ import trio
 from trio.abc import Clock, Instrument
 
 from actors.leftovers import LeftBehindError, nothing_left
+from actors.plugin import WALL
 from actors.system import Opening, System, open_system
 from actors.trial import Bound, run_virtually
 from actors.virtual import open_virtual_system
@@ -27,8 +28,6 @@ from runtime.weather import Weather
 if TYPE_CHECKING:
     from actors.plugin import Case
 
-WALL = 5.0
-"""A virtual run may take so many times the seconds of a real one."""
 _VIRTUAL = frozenset({"weather", "log", "fault"})
 """Options of a virtual system; a real one of the same test does without."""
 

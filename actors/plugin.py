@@ -33,6 +33,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from actors.settings import Settings
+
 if TYPE_CHECKING:
     from actors.chaos import Chaos
     from actors.system import System
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("virtual", "real")
 FAULTS_SHOWN: Final = 50
+WALL: Final = 5.0
+"""A virtual run may take so many times the seconds of a real one."""
 _OURS: Final = frozenset({"regrow_seed", "regrow_kind", "regrow_clock"})
 """Each of our fixtures uses one of these."""
 _RUN: Final = re.compile(r"\[run\d+\]$|-run\d+(?=[\]-])|(?<=\[)run\d+-")
@@ -187,6 +191,7 @@ class Case:
                     yield f"regrow: what {probe.ref} has not read", unread
 
 
+EXPLORING = pytest.StashKey[Settings]()
 CASE = pytest.StashKey[Case]()
 
 
@@ -250,6 +255,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         why = "it takes pytest-trio: pip install 'regrow[pytest]'"
     elif hasattr(case.item.obj, "hypothesis"):
         why = "a Hypothesis test runs many times in one: call actors.trial.run_trial in it"
+    elif hasattr(case.item.obj, "__regrow_plan__"):
+        why = "explore opens a system for each run, and a fixture has none"
     elif not inspect.iscoroutinefunction(case.item.function):
         why = "the test must be an async def"
     elif "regrow_real_system" in names and ("regrow_system" in names or case.kind != "real"):
@@ -271,6 +278,9 @@ def pytest_runtest_makereport(
     case = item.stash.get(CASE, None)
     if case is not None and call.when == "call" and report.failed:
         report.sections.extend(case.sections())
+    settings = item.stash.get(EXPLORING, None)
+    if settings is not None and call.when == "call" and report.failed:
+        report.sections.extend(("regrow: explored", text) for text in settings.found)
     return report
 
 
@@ -307,6 +317,24 @@ def regrow_clock(regrow_seed: int) -> Any:
 def regrow_options() -> dict[str, Any]:
     """Keywords that open the system. Override it to have others."""
     return {}
+
+
+@pytest.fixture
+def _regrow_exploring(request: pytest.FixtureRequest, regrow_options: dict[str, Any]) -> Any:
+    """What `actors.explore` is to know of this session."""
+    case = Case(request.node, "virtual", _marked(request.node))
+    runs, seed = (request.config.getoption(f"regrow_{name}") for name in ("runs", "seed"))
+    wall_s = WALL * case.duration("real_deadline_s")
+    settings = request.node.stash[EXPLORING] = Settings(
+        case.id,
+        case.seed,
+        runs if seed is None else runs or 1,
+        {**regrow_options, **case.options},
+        {"deadline_s": case.duration("deadline_s"), "wall_s": wall_s},
+        case.duration("beat_s"),
+        case.duration("expect_s"),
+    )
+    return settings
 
 
 @pytest.fixture
