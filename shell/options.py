@@ -124,6 +124,7 @@ def _run_parser() -> argparse.ArgumentParser:
         "arguments",
         metavar="ARG",
         nargs="*",
+        default=(),  # without one, argparse calls it required when another one is missing
         help="of its constructor; any text behind --",
     )
     parser.add_argument(

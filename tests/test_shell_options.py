@@ -71,3 +71,9 @@ def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFix
         parse_options(arguments)
     assert caught.value.code == 2
     assert "regrow" in capsys.readouterr().err
+
+
+def test_a_missing_root_is_all_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(["run"])
+    assert "required: MODULE:CLASS\n" in capsys.readouterr().err
