@@ -231,7 +231,10 @@ def _intensity(text: str) -> tuple[int, float]:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
     if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"must be more than 0 seconds, not {text}")
     return seconds
