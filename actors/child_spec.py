@@ -122,14 +122,20 @@ def check(options: Mapping[str, Any]) -> None:
             )
     for key in ("start_s", "hang_after_s", "lost_after_s", "snapshot_every_s"):
         value = options.get(key, 1.0)
-        if key == "snapshot_every_s" and value == "message":
-            continue
+        whole = ""
+        if key == "snapshot_every_s":
+            if value == "message":
+                continue
+            whole = ", or 'message'"
         if not (isinstance(value, int | float) and 0 < value < math.inf):
-            raise ValueError(f"{key} is a positive number of seconds, not {value!r}")
+            raise ValueError(f"{key} is a positive number of seconds{whole}, not {value!r}")
     for key in ("mailbox_messages", "mailbox_bytes"):
         value = options.get(key, 1)
         if not (isinstance(value, int) and value >= 1):
             raise ValueError(f"{key} is a positive number, not {value!r}")
+    local = options.get("local", False)
+    if not isinstance(local, bool):
+        raise ValueError(f"local is True or False, not {local!r}")
     if "intensity" in options:
         try:
             limit, period_s = options["intensity"]

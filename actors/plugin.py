@@ -118,7 +118,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     on = marked.get("on", ())
     kinds = [on] if isinstance(on, str) else list(on)
     if wrong := [kind for kind in kinds if kind not in KINDS]:
-        raise pytest.UsageError(f"regrow: on is one of {', '.join(KINDS)}, not {wrong[0]!r}")
+        where = metafunc.definition.nodeid
+        said = f"regrow: on is one of {', '.join(KINDS)}, not {wrong[0]!r}"
+        raise pytest.UsageError(f"{where}: {said}")
     if kinds and "regrow_kind" in metafunc.fixturenames:
         metafunc.parametrize("regrow_kind", kinds, indirect=True)
     if (runs := _runs(metafunc.config, marked)) > 1:

@@ -37,6 +37,7 @@ from actors.down import Down, Monitor, Recovered, Suspected
 from actors.recording import Entry, Recording
 from actors.ref import ActorRef, ref_to
 from runtime.address import CONTROLLER
+from runtime.behaviour import handlers_of
 from runtime.signature import signature_of
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Probe(Generic[A_co]):
 
         Raises:
             AssertionError: none came; with the account of all that did.
+            TypeError: none can come: it is no message, or the class stood in for lacks the handler.
         """
         __tracebackhide__ = True
         return await self._read(what, args, fields, within_s, skipping=False)
@@ -127,7 +129,7 @@ class Probe(Generic[A_co]):
             AssertionError: at once, if one is there or comes; with the account.
         """
         __tracebackhide__ = True
-        matches, words = matcher(what, args, fields)
+        matches, words = self._matcher(what, args, fields)
         with trio.move_on_after(_seconds("for_s", for_s)):
             while self._recording.arrivals.unread(matches) is None:
                 await self._recording.bell.wait()
@@ -146,7 +148,7 @@ class Probe(Generic[A_co]):
         skipping: bool,
     ) -> Message:
         __tracebackhide__ = True
-        matches, words = matcher(what, args, fields)
+        matches, words = self._matcher(what, args, fields)
         limit_s = self.expect_s if within_s is None else _seconds("within_s", within_s)
         arrivals = self._recording.arrivals
         await trio.lowlevel.checkpoint()
@@ -164,6 +166,19 @@ class Probe(Generic[A_co]):
         if isinstance(arrival.message, Call) and arrival.message.asked:
             self._last = self._recording.waiting.get(arrival.message.number)
         return arrival.message
+
+    def _matcher(
+        self, what: Any, args: tuple[Any, ...], fields: dict[str, Any]
+    ) -> tuple[Callable[[Message], bool], str]:
+        found = matcher(what, args, fields)
+        if is_handler(what):
+            self._check_heard(what)
+        return found
+
+    def _check_heard(self, handler: Handler) -> None:
+        signature = signature_of(handler)
+        if signature.name not in handlers_of(type(self._actor)):
+            raise TypeError(f"{self.ref} stands in for a class that has no {signature.qualified}")
 
     @property
     def arrivals(self) -> list[Arrival]:
@@ -219,6 +234,7 @@ class Probe(Generic[A_co]):
         """
         if not is_handler(handler):
             raise TypeError(f"give the handler as Class.handler, not {handler!r}")
+        self._check_heard(handler)
         self._recording.answers[signature_of(handler).name] = by
 
     # -- watching

@@ -25,6 +25,7 @@ Source: Erlang/OTP ``supervisor``.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -54,6 +55,8 @@ class Supervisor(Actor):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check({"strategy": cls.strategy, "intensity": cls.intensity})
+        if inspect.iscoroutinefunction(cls.children):
+            raise TypeError(f"{cls.__qualname__}.children must be a plain def")
         cls._supervises = (cls.strategy, cls.intensity)
 
     def children(self) -> Sequence[ChildSpec[Any]]:
@@ -65,8 +68,12 @@ class Supervisor(Actor):
         return ()
 
     async def _begin(self) -> None:
-        for spec in self.children():
+        specs = self.children()
+        children = f"{type(self).__qualname__}.children"
+        if not isinstance(specs, Sequence):
+            raise TypeError(f"{children} has returned {specs!r}, not a list of child(...)")
+        for spec in specs:
             if not isinstance(spec, ChildSpec):
-                raise TypeError(f"{type(self).__qualname__}.children has {spec!r}: use child(...)")
+                raise TypeError(f"{children} has {spec!r}: use child(...)")
             await self.spawn(spec.actor, *spec.args, **spec.options)
         await self.on_start()

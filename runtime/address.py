@@ -64,6 +64,10 @@ def check_name(name: str) -> str:
         ValueError: it does not match ``[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}``, alone
             or twice with a slash between (a local cell of a node).
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"not a name for an actor: {name[:100]!r}")
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        given = repr(name[:100] if isinstance(name, str) else name)
+        raise ValueError(
+            f"not a name for an actor: {given} "
+            "(64 ASCII letters, digits, _ - . at most; first no - or .)"
+        )
     return name

@@ -8,19 +8,29 @@ Invariants
 ----------
 * Underscored names, hooks and the class's own verbs are never handlers.
 * A subclass that redefines a verb is a `TypeError` when it is defined.
+* A hook that could not be called, or whose call nobody would await, is refused with the handlers:
+  an ``async def restore`` would lose the state without a word.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from runtime.signature import Signature, signature_of
 
 if TYPE_CHECKING:
     from runtime.exits import ExitReason
 
-HOOKS = frozenset({"on_start", "on_stop", "on_down", "snapshot", "restore"})
+HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "on_start": (),
+    "on_stop": ("reason",),
+    "on_down": ("down",),
+    "snapshot": (),
+    "restore": ("state", "age_s"),
+}
+"""What the cell calls by itself, and with what. Those named ``on_`` are awaited."""
 
 
 Restart = Literal["permanent", "transient", "temporary"]
@@ -75,7 +85,7 @@ def handlers_of(behaviour: type[Behaviour]) -> dict[str, Signature]:
     """The handlers of a class, by name.
 
     Raises:
-        TypeError: one of them has a signature that cannot travel.
+        TypeError: one of them has a signature that cannot travel; or a hook could not be called.
     """
     table = behaviour._table or _tables.get(behaviour)
     if table is None:
@@ -86,5 +96,23 @@ def handlers_of(behaviour: type[Behaviour]) -> dict[str, Signature]:
             function = inspect.getattr_static(behaviour, name)
             if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
                 table[name] = signature_of(function)
+        for name in HOOKS:
+            hook = inspect.getattr_static(behaviour, name, None)
+            if inspect.isfunction(hook):
+                _check_hook(name, inspect.unwrap(hook))
         _tables[behaviour] = table
     return table
+
+
+def _check_hook(name: str, hook: Callable[..., Any]) -> None:
+    awaited = name.startswith("on_")
+    if inspect.isasyncgenfunction(hook) or inspect.iscoroutinefunction(hook) != awaited:
+        kind = "an async def" if awaited else "a plain def"
+        raise TypeError(f"{hook.__qualname__} must be {kind}: it is a hook of actors")
+    given = ("self", *HOOKS[name])
+    try:
+        inspect.signature(hook).bind(*given)
+    except TypeError:
+        raise TypeError(
+            f"{hook.__qualname__}{inspect.signature(hook)} is called with ({', '.join(given)})"
+        ) from None

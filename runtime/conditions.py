@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Final
 
+from runtime.block import block
 from runtime.partitions import Partition, partition_of
 from runtime.weather import Rule, Weather, Whom
 
@@ -65,7 +65,7 @@ class Conditions(ABC):
         _refuse(self._weather)
         self._trusted = True
 
-    @contextmanager
+    @block
     def weather_of(self, weather: Weather | None) -> Iterator[None]:
         """There is this weather for the length of the block."""
         before, self.weather = self.weather, weather
@@ -74,7 +74,7 @@ class Conditions(ABC):
         finally:
             self.weather = before
 
-    @contextmanager
+    @block
     def partition(self, *groups: Whom, one_way: bool = False, lost: bool = False) -> Iterator[None]:
         """Between groups of processes nothing passes for the length of the block.
 
@@ -99,13 +99,13 @@ class Conditions(ABC):
             self._partitions.remove(partition)
             self._let_pass()
 
-    @contextmanager
+    @block
     def cut(self, source: Whom, *, to: Whom, lost: bool = False) -> Iterator[None]:
         """What ``source`` says does not reach ``to`` for the length of the block."""
         with self.partition(source, to, one_way=True, lost=lost):
             yield
 
-    @contextmanager
+    @block
     def throttle(
         self,
         source: Whom,

@@ -105,9 +105,7 @@ async def trace(
             outbound.window.reply_bytes -= slot.weight
             outbound.wake()
     ended = exchange.monotonic
-    if told and not peer.shares_clock:
-        shift = passed[-1][1] - told[0][1]
-        told = [(name, at + shift) for name, at in told]
+    told = fitted(passed, told, peer.shares_clock)
     result, error = None, None
     if type(slot.answer) is wire.Reply:
         result = signature.decode_result(slot.payload, slot.buffers)
@@ -116,6 +114,23 @@ async def trace(
     passed += *told, ("answered" if error is None else "failed", ended)
     stations = tuple(Passed(name, at - began) for name, at in passed)
     return Trace(stations, result, error)
+
+
+def fitted(
+    passed: list[tuple[str, float]], told: list[tuple[str, float]], shares_clock: bool
+) -> list[tuple[str, float]]:
+    """The receiver's instants on our clock; ``passed`` ends with ``sent``, which is put right.
+
+    The receiver may have read the ask before the call that sent it returned to us.
+    """
+    if not told:
+        return told
+    name, sent_at = passed[-1]
+    received_at = told[0][1]
+    if shares_clock:
+        passed[-1] = name, max(min(sent_at, received_at), passed[-2][1])
+        return told
+    return [(each, at + sent_at - received_at) for each, at in told]
 
 
 async def open_followed(source: Service, target: Address) -> Outbound:

@@ -102,6 +102,9 @@ def _create(arguments: list[str], id_of: _Reader) -> Command:
         if not places or not given:
             needs = "module:Class behind --actor" if places else "an ID"
             return Mistake(f"create needs {needs}", Flaw.NO_ARGUMENT, "create")
+    for text in places[1:]:
+        if text.startswith("--"):
+            raise ValueError(f"create has no option {text!r}")
     id = id_of(places[0])
     if "/" in str(id):
         raise ValueError(f"ID must be a name without a slash, not {id!r}")

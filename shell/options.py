@@ -124,6 +124,7 @@ def _run_parser() -> argparse.ArgumentParser:
         "arguments",
         metavar="ARG",
         nargs="*",
+        default=(),  # without one, argparse calls it required when another one is missing
         help="of its constructor; any text behind --",
     )
     parser.add_argument(
@@ -230,7 +231,10 @@ def _intensity(text: str) -> tuple[int, float]:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
     if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"must be more than 0 seconds, not {text}")
     return seconds

@@ -320,7 +320,7 @@ def test_real_ones_are_marked_so(
 
 def test_what_a_test_may_run_on_is_checked(pytester: pytest.Pytester) -> None:
     result = run(pytester, "@pytest.mark.regrow(on='moon')\nasync def test_it(system): ...")
-    assert "on is one of virtual, real, not 'moon'" in output(result)
+    assert "::test_it: regrow: on is one of virtual, real, not 'moon'" in output(result)
     result = run(pytester, "@pytest.mark.regrow('real')\nasync def test_it(system): ...")
     assert "takes keywords alone, not ('real',)" in output(result)
 

@@ -51,6 +51,11 @@ class Teller(Actor):
         await to.tell(Blob.put, data)  # type: ignore[arg-type]
 
 
+class Stranger(Actor):
+    async def hello(self) -> str:
+        return "hello"
+
+
 class Blob(Actor):
     """Takes bytes."""
 
@@ -254,6 +259,14 @@ async def test_an_expectation_of_what_cannot_come_is_an_error(system: VirtualSys
     for what, args, fields, says in cases:
         with pytest.raises(TypeError, match=says):
             await expect(what, *args, **fields)
+    counter: Any = await system.probe(Counter)
+    calls: list[Any] = [counter.expect, counter.fish, counter.expect_none]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"a class that has no Stranger\.hello$"):
+            await call(Stranger.hello, **({"for_s": 1} if call == counter.expect_none else {}))
+    with pytest.raises(TypeError, match=r"a class that has no Stranger\.hello$"):
+        counter.answer(Stranger.hello, str)
+    assert trio.current_time() == 0
     with pytest.raises(ValueError, match="within_s is a number of seconds, not -1"):
         await probe.expect(Down, within_s=-1)
     with pytest.raises(TypeError, match="give a class of actors"):

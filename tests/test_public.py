@@ -132,6 +132,13 @@ def test_this_is_no_name(name: str) -> None:
         check_name(name)
 
 
+def test_a_refused_name_is_told_what_a_name_is() -> None:
+    with pytest.raises(ValueError, match=r"actor: 'a b' \(64 ASCII letters, digits, _ - \. "):
+        check_name("a b")
+    with pytest.raises(ValueError, match="actor: 5 "):
+        check_name(5)  # type: ignore[arg-type]
+
+
 def test_a_refused_name_is_quoted_in_part() -> None:
     with pytest.raises(ValueError, match="not a name") as caught:
         check_name("-" * 1_000_000)

@@ -126,6 +126,9 @@ def test_commands(line: str, command: Command | None) -> None:
         ("create 1 2 3", Flaw.OTHER, "too many arguments for create: '3'"),
         ("create --actor a:B", Flaw.NO_ARGUMENT, "create needs an ID"),
         ("create 1 --actor", Flaw.NO_ARGUMENT, "create needs module:Class behind --actor"),
+        ("create 1 --actr a:B", Flaw.OTHER, "create has no option '--actr'"),
+        ("create 1 2 --actor=a:B", Flaw.OTHER, "create has no option '--actor=a:B'"),
+        ("create 1 --x --actor a:B", Flaw.OTHER, "create has no option '--x'"),
         ("create 1 2 3 --actor a:B", Flaw.OTHER, "too many arguments for create: '3'"),
         *[
             (

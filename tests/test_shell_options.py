@@ -71,3 +71,17 @@ def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFix
         parse_options(arguments)
     assert caught.value.code == 2
     assert "regrow" in capsys.readouterr().err
+
+
+def test_a_missing_root_is_all_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(["run"])
+    assert "required: MODULE:CLASS\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--deadline", "--start-deadline"])
+def test_what_is_no_time_is_told_so(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options([option, "soon"])
+    said = capsys.readouterr().err
+    assert f"argument {option}: must be a number of seconds, not 'soon'\n" in said

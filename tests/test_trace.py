@@ -9,6 +9,7 @@ import trio
 
 from actors import Actor, ActorDeadError, RemoteError, Trace, WireError, reentrant
 from actors.virtual import VirtualSystem
+from runtime.tracing import fitted
 from runtime.weather import Weather
 
 
@@ -148,3 +149,29 @@ async def test_a_stream_is_refused(system: VirtualSystem) -> None:
     worker = await system.spawn(Worker)
     with pytest.raises(TypeError, match="is a stream"):
         await system.trace(worker, Worker.items)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("received_at", "shares_clock", "sent_at", "told"),
+    [
+        (5.0, True, 4.0, [5.0, 6.0]),
+        (3.5, True, 3.5, [3.5, 4.5]),  # read before the call that sent it had returned
+        (1.0, True, 3.0, [1.0, 2.0]),  # no earlier than it might leave
+        (1.0, False, 4.0, [4.0, 5.0]),
+        (9.0, False, 4.0, [4.0, 5.0]),
+    ],
+)
+def test_nothing_is_received_before_it_was_sent(
+    received_at: float, shares_clock: bool, sent_at: float, told: list[float]
+) -> None:
+    own = [("encoded", 2.0), ("credit", 3.0), ("sent", 4.0)]
+    theirs = [("received", received_at), ("queued", received_at + 1)]
+    theirs = fitted(own, theirs, shares_clock)
+    assert own == [("encoded", 2.0), ("credit", 3.0), ("sent", sent_at)]
+    assert theirs == list(zip(("received", "queued"), told, strict=True))
+
+
+def test_one_that_was_never_received_was_sent_when_it_says() -> None:
+    own = [("credit", 3.0), ("sent", 4.0)]
+    assert fitted(own, [], True) == []
+    assert own == [("credit", 3.0), ("sent", 4.0)]
