@@ -97,13 +97,15 @@ class Trace(msgspec.Struct, frozen=True):
 
 
 class ShowLinks(msgspec.Struct, frozen=True, gc=False):
-    """The network links of all nodes."""
+    """The network links of all nodes; or, with their paths, the controller's alone."""
+
+    root_only: bool = False
 
 
 class ShowLink(msgspec.Struct, frozen=True, gc=False):
-    """The network links of node ``id``, with their paths; None: the controller's."""
+    """The network links of node ``id``, with their paths."""
 
-    id: Id | None
+    id: Id
 
 
 class Paths(msgspec.Struct, frozen=True):

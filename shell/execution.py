@@ -96,7 +96,7 @@ class Execution:
             ShowTree: self._show,
             Help: self._check_help,
             Restart: self._check_known,
-            ShowLink: self._check_link,
+            ShowLink: self._check_execute,
             Mistake: self._mistake,
         }
         self._runs: dict[type, Callable[[Any], Awaitable[Outcome]]] = {
@@ -162,7 +162,7 @@ class Execution:
                 return Failed(Failure.PARENT_UNAVAILABLE)
         return None
 
-    def _check_execute(self, command: Execute | Trace) -> Outcome | None:
+    def _check_execute(self, command: Execute | ShowLink | Trace) -> Outcome | None:
         state = self._tree.state(command.id)
         if state is None:
             return _NOT_FOUND
@@ -176,14 +176,6 @@ class Execution:
 
     def _check_known(self, command: Remove | Kill | Restart) -> Outcome | None:
         return _NOT_FOUND if self._tree.state(command.id) is None else None
-
-    def _check_link(self, command: ShowLink) -> Outcome | None:
-        if command.id is None:
-            return None
-        state = self._tree.state(command.id)
-        if state is None:
-            return _NOT_FOUND
-        return _UNAVAILABLE if state in GONE else None
 
     def _mistake(self, command: Mistake) -> Outcome:
         return Failed(Failure.OTHER, command.why)
@@ -235,13 +227,15 @@ class Execution:
         return Done(await self._tree.audit())
 
     async def _show_links(self, command: ShowLinks) -> Outcome:
+        if command.root_only:
+            return Done(await self._tree.link(CONTROLLER))
         view = await self._tree.links()
         ranked = sorted(view.reports[1:], key=lambda row: self._order.rank(row[0]))
         return Done(LinksView((view.reports[0], *ranked)))
 
     async def _show_link(self, command: ShowLink) -> Outcome:
         try:
-            return Done(await self._tree.link(CONTROLLER if command.id is None else command.id))
+            return Done(await self._tree.link(command.id))
         except DeliveryError:
             return _UNAVAILABLE
 

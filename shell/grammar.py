@@ -156,7 +156,7 @@ def _links(arguments: list[str], id_of: _Reader) -> Command:
     if not arguments:
         return ShowLinks()
     root = arguments[0] == "-1" or (arguments[0] == ROOT and id_of is _name)
-    return ShowLink(None if root else id_of(arguments[0]))
+    return ShowLinks(root_only=True) if root else ShowLink(id_of(arguments[0]))
 
 
 def _paths(arguments: list[str], id_of: _Reader) -> Command:

@@ -39,7 +39,7 @@ TAKES = "paths takes add ADDRESS, remove ID, flush, limits [N M] or backup ID on
     [
         ("links", ShowLinks()),
         ("links 7", ShowLink(7)),
-        ("links -1", ShowLink(None)),
+        ("links -1", ShowLinks(root_only=True)),
         ("paths", Paths(ShowPaths())),
         ("paths limits", Paths(ShowPaths(limits_only=True))),
         ("paths limits 2 8", Paths(LimitPaths(2, 8))),
