@@ -38,16 +38,20 @@ from actors.child_spec import check
 from actors.controller import Controller
 from actors.facade import Facade
 from actors.nodes import Nodes
+from actors.path_manager import NAME as PATH_MANAGER
+from actors.path_manager import PathManager
 from actors.probe import EXPECT_S, Probe, open_probe
 from actors.record import Happened
+from actors.ref import ActorRef
 from actors.regrowth import Regrowth
 from actors.resuming import Resuming
 from actors.state_file import Claim, StatePath, claim_state
 from actors.stopping import Stopping
 from runtime import context
-from runtime.address import ARCHIVE
+from runtime.address import ARCHIVE, CONTROLLER
 from runtime.behaviour import Strategy, handlers_of
 from runtime.cell import Cell
+from runtime.errors import ActorDeadError
 from runtime.exchange import Exchange
 from runtime.host import Host
 from runtime.local_cells import LocalCells
@@ -87,6 +91,17 @@ class System(Facade):
             yield
         finally:
             self.nodes.listeners.remove(heard)
+
+    async def path_manager(self) -> ActorRef[PathManager]:
+        """The one that keeps this host's links off dying paths, started at the first call.
+
+        Raises:
+            SpawnError: it did not come up.
+        """
+        try:
+            return await self.lookup(f"{CONTROLLER}/{PATH_MANAGER}", PathManager)
+        except (LookupError, ActorDeadError):
+            return await self.spawn(PathManager, name=PATH_MANAGER, local=True)
 
     @overload
     async def probe(self, *, name: str | None = None) -> Probe[Any]: ...
@@ -142,7 +157,8 @@ def open_system(
             come back is given up, and that is logged.
 
         transport: ``"ipc"`` for processes of one user on one host; ``"tcp"`` for a network, with
-            keys that are made for this system alone unless ``keys`` names a file.
+            keys that are made for this system alone unless ``keys`` names a file; ``"mptcp"`` as
+            tcp, over every path that the hosts have (Multipath TCP; plain TCP where there is none).
         listen: numeric addresses to listen on, ``"192.0.2.7"`` or with a port
             ``"[2001:db8::7]:5555"``; the port is the controller's, nodes take any. Default:
             127.0.0.1.

@@ -10,7 +10,7 @@ Invariants
 
 from __future__ import annotations
 
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -71,3 +71,18 @@ class Reporting(Protocol):
 
     def incoming_reports(self) -> list[StreamReport]:
         """Of those by which others call."""
+
+
+class OpenStream(msgspec.Struct, frozen=True):
+    """``endpoint``: of the peer that it was opened to, "" for one by which somebody called."""
+
+    endpoint: str
+    socket: Any
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A transport whose streams are this process's own sockets."""
+
+    def streams_now(self) -> dict[str, OpenStream]:
+        """Those that are open, by a key that no other one ever has."""

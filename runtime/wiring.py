@@ -12,6 +12,7 @@ Invariants
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
@@ -34,6 +35,7 @@ from runtime.zmq_transport import ZmqTransport
 
 Kind = Literal["ipc", "tcp", "mptcp"]
 _TRIES = 16
+log = logging.getLogger("regrow")
 LOOPBACK = Site("127.0.0.1", 0)
 
 
@@ -220,6 +222,8 @@ class MptcpWiring(TcpWiring):
             return listen_at([site], make=streams.make)[0]
 
         listening = _one_port(self._listen, bind)
+        if streams.missing:
+            log.warning("%s: links are plain TCP", streams.missing)
         endpoint = self._text(CONTROLLER_INCARNATION, listening, self._keys)
         wire = MptcpTransport(
             endpoint,

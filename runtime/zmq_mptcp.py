@@ -26,7 +26,7 @@ import zmq
 
 from runtime.codec import Buffer
 from runtime.keys import Keys
-from runtime.link_report import StreamReport
+from runtime.link_report import OpenStream, StreamReport
 from runtime.listening import listen_at
 from runtime.multipath.network_link import Incoming, Outgoing, listen_locally
 from runtime.multipath.streams import Streams
@@ -127,6 +127,16 @@ class MptcpTransport(TcpTransport):
     def incoming_reports(self) -> list[StreamReport]:
         """What is known of the streams by which others call."""
         return self.incoming.reports()
+
+    def streams_now(self) -> dict[str, OpenStream]:
+        """See `runtime.link_report.Watchable`."""
+        pumps = [(endpoint, link.pump) for endpoint, link in self.outgoing.items()]
+        pumps += [("", pump) for pump in self.incoming.pumps]
+        return {
+            f"{pump.number}": OpenStream(endpoint, pump.outer)
+            for endpoint, pump in pumps
+            if pump is not None
+        }
 
 
 def _bind_locally(socket: "zmq.Socket[bytes]") -> str:

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from actors.topology import Id
+from shell.paths import PathCommand
 
 CONTROLLER: Final = -1
 """The id that names the controller, as a parent only."""
@@ -95,6 +96,24 @@ class Trace(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...] = ()
 
 
+class ShowLinks(msgspec.Struct, frozen=True, gc=False):
+    """The network links of all nodes; or, with their paths, the controller's alone."""
+
+    root_only: bool = False
+
+
+class ShowLink(msgspec.Struct, frozen=True, gc=False):
+    """The network links of node ``id``, with their paths."""
+
+    id: Id
+
+
+class Paths(msgspec.Struct, frozen=True):
+    """Show or change what the kernel's path manager may use."""
+
+    asked: PathCommand
+
+
 class Sleep(msgspec.Struct, frozen=True, gc=False):
     """Nothing, for ``ms`` milliseconds."""
 
@@ -142,6 +161,9 @@ Command = (
     | ShowTree
     | Audit
     | Trace
+    | ShowLinks
+    | ShowLink
+    | Paths
     | Sleep
     | Help
     | Exit
@@ -161,6 +183,9 @@ WORDS: Final[dict[type, str]] = {
     ShowTree: "tree",
     Audit: "audit",
     Trace: "trace",
+    ShowLinks: "links",
+    ShowLink: "links",
+    Paths: "paths",
     Sleep: "sleep",
     Help: "help",
     Exit: "exit",

@@ -13,7 +13,10 @@ Invariants
 import json
 from typing import Final
 
+import msgspec
+
 from actors.heartbeat import Notice, Sign
+from actors.path_manager import PathNotice
 from runtime.accounts import Audit
 from shell.answers import Created, Done, Failed, Failure, Outcome, one_line
 from shell.auditing import audited, audited_json
@@ -36,6 +39,8 @@ from shell.commands import (
 from shell.grammar import parse
 from shell.journey import TraceView
 from shell.lines import BadLine
+from shell.linkage import LinksView, LinkView
+from shell.paths import PathsView, noticed
 from shell.views import TreeView
 
 
@@ -74,7 +79,7 @@ class Spec:
                 return self.executed(command, outcome.result)
             if isinstance(outcome.result, Audit):
                 return audited(outcome.result)
-            if isinstance(outcome.result, TraceView):
+            if isinstance(outcome.result, TraceView | LinkView | LinksView | PathsView):
                 return outcome.result.text() + "\n"
             return self.done(command, outcome.result)
         assert isinstance(outcome, Failed)
@@ -124,6 +129,10 @@ class Spec:
             return ""
         word = "unavailable now" if notice.sign is Sign.LOST else "available again"
         return f"Heartbit: node {notice.id} is {word}\n"
+
+    def path_notice(self, notice: PathNotice) -> str:
+        """What has become of a path; empty if the dialect does not tell."""
+        return f"{noticed(notice)}\n"
 
     def more_notices(self, count: int) -> str:
         """Stands for ``count`` notices that nobody read in time."""
@@ -248,6 +257,9 @@ class V45(Spec):
     def notice(self, notice: Notice) -> str:
         return ""
 
+    def path_notice(self, notice: PathNotice) -> str:
+        return ""
+
     def more_notices(self, count: int) -> str:
         return ""
 
@@ -285,6 +297,9 @@ class Json(Spec):
         available = "true" if notice.sign is Sign.BACK else "false"
         return f'{{"notice": "heartbit", "id": {_quoted(notice.id)}, "available": {available}}}\n'
 
+    def path_notice(self, notice: PathNotice) -> str:
+        return json.dumps({"notice": "link", **msgspec.to_builtins(notice)}) + "\n"
+
     def more_notices(self, count: int) -> str:
         return f'{{"notice": "heartbit", "more": {count}}}\n'
 
@@ -293,7 +308,7 @@ class Json(Spec):
             return result.json()
         if isinstance(result, Audit):
             return audited_json(result)
-        if isinstance(result, TraceView):
+        if isinstance(result, TraceView | LinkView | LinksView | PathsView):
             return result.json()
         if isinstance(result, Created):
             return str(result.pid)

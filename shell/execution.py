@@ -40,14 +40,18 @@ from shell.commands import (
     Kill,
     ListAll,
     Mistake,
+    Paths,
     Ping,
     Remove,
     Restart,
+    ShowLink,
+    ShowLinks,
     ShowTree,
     Sleep,
     Trace,
     Why,
 )
+from shell.linkage import LinksView
 from shell.notices import Notices
 from shell.order import Order
 from shell.ticket import Ticket
@@ -58,7 +62,7 @@ from shell.views import TreeView
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-IMPATIENT: Final = frozenset({Execute, Ping, Trace})
+IMPATIENT: Final = frozenset({Execute, Ping, ShowLink, Trace})
 """The commands that have a deadline of their own."""
 
 BEAT_S: Final = 0.25
@@ -92,12 +96,16 @@ class Execution:
             ShowTree: self._show,
             Help: self._check_help,
             Restart: self._check_known,
+            ShowLink: self._check_execute,
             Mistake: self._mistake,
         }
         self._runs: dict[type, Callable[[Any], Awaitable[Outcome]]] = {
             Execute: self._execute,
             Trace: self._trace,
             Audit: self._audit,
+            ShowLinks: self._show_links,
+            ShowLink: self._show_link,
+            Paths: self._paths,
             Ping: self._ping,
             Remove: self._remove,
             Kill: self._kill,
@@ -154,7 +162,7 @@ class Execution:
                 return Failed(Failure.PARENT_UNAVAILABLE)
         return None
 
-    def _check_execute(self, command: Execute | Trace) -> Outcome | None:
+    def _check_execute(self, command: Execute | ShowLink | Trace) -> Outcome | None:
         state = self._tree.state(command.id)
         if state is None:
             return _NOT_FOUND
@@ -217,6 +225,22 @@ class Execution:
 
     async def _audit(self, command: Audit) -> Outcome:
         return Done(await self._tree.audit())
+
+    async def _show_links(self, command: ShowLinks) -> Outcome:
+        if command.root_only:
+            return Done(await self._tree.link(CONTROLLER))
+        view = await self._tree.links()
+        ranked = sorted(view.reports[1:], key=lambda row: self._order.rank(row[0]))
+        return Done(LinksView((view.reports[0], *ranked)))
+
+    async def _show_link(self, command: ShowLink) -> Outcome:
+        try:
+            return Done(await self._tree.link(command.id))
+        except DeliveryError:
+            return _UNAVAILABLE
+
+    async def _paths(self, command: Paths) -> Outcome:
+        return Done(await self._tree.paths(command.asked))
 
     async def _ping(self, command: Ping) -> Outcome:
         try:

@@ -18,14 +18,16 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypedDict
 
+import msgspec
 import trio
 
 from actors import heartbeat
 from actors.actor import Actor
 from actors.node import ComputeNode
+from actors.path_manager import PathManager, PathNotice
 from actors.record import Happened, Record
 from actors.ref import ActorRef, ref_to
 from actors.system import System
@@ -34,21 +36,33 @@ from runtime.accounts import Audit
 from runtime.address import CONTROLLER
 from runtime.behaviour import Behaviour, Restart, Strategy, handlers_of
 from runtime.constructor import constructor_of
-from runtime.errors import SpawnError, WireError
+from runtime.errors import ActorError, DeliveryError, SpawnError, WireError
+from runtime.link_report import LinkReport
 from runtime.signature import Signature
-from shell.answers import Created
+from shell.answers import Created, one_line
 from shell.arguments import read_arguments
 from shell.certificate import CertificateView
 from shell.classes import find_class
 from shell.collecting import collect
 from shell.commands import CONTROLLER as ROOT
 from shell.journey import TraceView, view
+from shell.linkage import LinksView, LinkView
 from shell.naming import Naming, by_number, name_of
 from shell.options import Options
+from shell.paths import (
+    AddPath,
+    BackUpPath,
+    FlushPaths,
+    LimitPaths,
+    PathCommand,
+    PathsView,
+    RemovePath,
+    ShowPaths,
+)
 from shell.reach import reach
 from shell.results import plain
 from shell.signatures import describe
-from shell.tree import NodeState, Place, UnknownNode, UnknownVerb
+from shell.tree import GONE, NodeState, Place, UnknownNode, UnknownVerb
 
 _CHANGES: Final[dict[str, Callable[[Id, float], heartbeat.Change]]] = {
     "started": heartbeat.Created,
@@ -57,6 +71,10 @@ _CHANGES: Final[dict[str, Callable[[Id, float], heartbeat.Change]]] = {
     "died": heartbeat.Died,
     "removed": heartbeat.Forgotten,
 }
+
+
+LINKS_S: Final = 1.0
+"""How long all nodes together have to tell of their links."""
 
 
 class Supervision(TypedDict, total=False):
@@ -260,6 +278,54 @@ class Forest:
 
     async def audit(self) -> Audit:
         return await self.system.audit()
+
+    async def links(self) -> LinksView:
+        ids = [ROOT, *(place.id for place in self.places() if place.state not in GONE)]
+        found: dict[Id, LinkReport | None] = dict.fromkeys(ids)
+
+        async def ask(id: Id) -> None:
+            with trio.move_on_after(LINKS_S), suppress(DeliveryError, UnknownNode):
+                found[id] = (await self.link(id)).report
+
+        async with trio.open_nursery() as nursery:
+            for id in ids:
+                nursery.start_soon(ask, id)
+        return LinksView(tuple(found.items()))
+
+    async def link(self, id: Id) -> LinkView:
+        root = id == ROOT
+        ref = await self.system.lookup(CONTROLLER) if root else self._ref(id)
+        return LinkView(id, await self.system.link_report(ref))
+
+    async def paths(self, asked: PathCommand) -> PathsView | None:
+        manager = await self.system.path_manager()
+        match asked:
+            case ShowPaths():
+                return PathsView(await manager.ask(PathManager.show), asked.limits_only)
+            case AddPath(endpoint):
+                words = msgspec.structs.asdict(endpoint)
+                del words["lost"]
+                await manager.ask(PathManager.add, words.pop("address"), **words)
+            case RemovePath(id):
+                await manager.ask(PathManager.remove, id)
+            case FlushPaths():
+                await manager.ask(PathManager.flush)
+            case LimitPaths(accepted, subflows):
+                await manager.ask(PathManager.limit, accepted, subflows)
+            case BackUpPath(id, on):
+                await manager.ask(PathManager.set_backup, id, on)
+        return None
+
+    async def watch_paths(self, heard: Callable[[PathNotice], None]) -> None:
+        while self._options.transport == "mptcp":
+            try:
+                manager = await self.system.path_manager()
+                async with manager.stream(PathManager.notices) as notices:
+                    async for notice in notices:
+                        heard(notice)
+            except ActorError as error:
+                heard(PathNotice("trouble", local=one_line(str(error))))
+            await trio.sleep(LINKS_S)
 
     async def ping(self, id: Id) -> bool:
         await reach(self._ref(id))

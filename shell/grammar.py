@@ -29,14 +29,18 @@ from shell.commands import (
     Kill,
     ListAll,
     Mistake,
+    Paths,
     Ping,
     Remove,
     Restart,
+    ShowLink,
+    ShowLinks,
     ShowTree,
     Sleep,
     Trace,
     Why,
 )
+from shell.paths import read_paths
 from shell.words import split_words
 
 MAX_ID: Final = 2147483647
@@ -151,6 +155,17 @@ def _heartbeat(arguments: list[str], id_of: _Reader) -> Command:
     raise ValueError(f"MS must be {MIN_MS} to {MAX_MS}")
 
 
+def _links(arguments: list[str], id_of: _Reader) -> Command:
+    if not arguments:
+        return ShowLinks()
+    root = arguments[0] == "-1" or (arguments[0] == ROOT and id_of is _name)
+    return ShowLinks(root_only=True) if root else ShowLink(id_of(arguments[0]))
+
+
+def _paths(arguments: list[str], id_of: _Reader) -> Command:
+    return Paths(read_paths(arguments))
+
+
 def _sleep(arguments: list[str], id_of: _Reader) -> Command:
     if _NUMBER.fullmatch(arguments[0]):
         return Sleep(int(arguments[0]))
@@ -179,6 +194,8 @@ _READERS: Final[dict[str, tuple[int, int | None, str, Callable[[list[str], _Read
     "tree": (0, 0, "", lambda arguments, id_of: ShowTree()),
     "audit": (0, 0, "", lambda arguments, id_of: Audit()),
     "trace": (2, None, "an ID and a command", _trace),
+    "links": (0, 1, "", _links),
+    "paths": (0, None, "", _paths),
     "sleep": (1, 1, "MS", _sleep),
     "help": (0, 1, "", _help),
     "exit": (0, 0, "", lambda arguments, id_of: Exit()),

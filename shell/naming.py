@@ -4,16 +4,20 @@ Invariants
 ----------
 * The controller is `CONTROLLER`, and nothing else is.
 * A tree of numbers shows the nodes whose names are numbers, spelt as the shell would; a tree
-  of names shows them all, but for the archive. What is not shown has no id.
+  of names shows them all, but for the archive and
+  the path manager. What is not shown has no id.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
+from actors.path_manager import NAME as PATH_MANAGER
 from actors.topology import Id
 from runtime.address import ARCHIVE
 from runtime.address import CONTROLLER as ROOT
 from shell.commands import CONTROLLER
 from shell.grammar import MAX_ID
+
+PATHS: Final = f"{ROOT}/{PATH_MANAGER}"
 
 
 class Naming(Protocol):
@@ -31,7 +35,7 @@ def by_number(name: str) -> Id | None:
 
 def by_name(name: str) -> Id | None:
     """In a tree of names."""
-    if name == ARCHIVE:
+    if name in (ARCHIVE, PATHS):
         return None
     return CONTROLLER if name == ROOT else name
 

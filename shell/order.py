@@ -1,10 +1,11 @@
 """Which commands may start, so that only the waiting overlaps.
 
 Commands take effect in the order of their lines. Each one claims what it touches: an
-``exec``, ``ping``, ``trace``, ``help`` or ``why`` shares its node, a ``create`` owns its id and
-shares its parent, ``kill`` and ``restart`` own one process, ``remove`` a whole subtree;
-``all``, ``tree``, ``heartbeat`` look at what those change; a ``sleep``, an ``audit`` or an
-``exit`` waits for all. A command starts when no earlier unanswered one
+``exec``, ``ping``, ``trace``, ``help``, ``why`` or ``links ID`` shares its node, a ``create``
+owns its id and shares its parent, ``kill`` and ``restart`` own one process, ``remove`` a whole
+subtree;
+``all``, ``tree``, ``links``, ``heartbeat`` look at what those change; a ``sleep``, an ``audit``,
+``paths`` or an ``exit`` waits for all. A command starts when no earlier unanswered one
 claims the same in a way that could be told apart; so the answers are those of running the
 lines one after another.
 
@@ -43,9 +44,12 @@ from shell.commands import (
     Help,
     Kill,
     ListAll,
+    Paths,
     Ping,
     Remove,
     Restart,
+    ShowLink,
+    ShowLinks,
     ShowTree,
     Sleep,
     Trace,
@@ -55,8 +59,8 @@ from shell.forecast import Forecast
 from shell.ticket import Ticket
 
 _MUTATORS: Final = (Create, Kill, Remove, Restart)
-_OBSERVERS: Final = (ListAll, ShowTree, Heartbeat)
-_BARRIERS: Final = (Sleep, Audit, Exit)
+_OBSERVERS: Final = (ListAll, ShowTree, ShowLinks, Heartbeat)
+_BARRIERS: Final = (Sleep, Audit, Paths, Exit)
 
 
 class Order:
@@ -102,11 +106,11 @@ class Order:
             RuntimeError: not `open`.
         """
         if self._barrier is not None:
-            raise RuntimeError("a sleep, an audit or an exit is unanswered")
+            raise RuntimeError("a sleep, an audit, paths or an exit is unanswered")
         seq = ticket.seq = self._last = self._last + 1
         self.unanswered += 1
         command = ticket.command
-        if isinstance(command, Execute | Ping | Trace | Help | Why):
+        if isinstance(command, Execute | Ping | Trace | Help | Why | ShowLink):
             if command.id is None:
                 self._start(ticket)
                 return

@@ -56,6 +56,8 @@ async def open_forest(options: Options) -> AsyncIterator[Forest]:
         insecure=options.insecure,
         **supervision(options),
     ) as system:
+        if options.transport == "mptcp":
+            await system.path_manager()
         if not options.root:
             yield Forest(system, options, by_number)
             return

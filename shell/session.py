@@ -27,6 +27,7 @@ import trio
 
 from actors.heartbeat import Change, Died, Forgotten
 from actors.heartbeat import Created as NodeCreated
+from actors.path_manager import PathNotice
 from actors.topology import Id, Topology
 from shell.answers import Outcome
 from shell.commands import Command, Exit, Mistake
@@ -118,6 +119,7 @@ class Session:
             async with trio.open_nursery() as nursery:
                 self._workers = Workers(nursery, self._take, self._run, self._late)
                 nursery.start_soon(self._notices.run)
+                nursery.start_soon(self._tree.watch_paths, self._hear_path)
                 with self._reading:
                     await self._read(source)
                 while self._unprinted:
@@ -141,6 +143,10 @@ class Session:
         self._notices.hear(change)
         if isinstance(change, NodeCreated | Forgotten):
             self._news[change.id] = None
+
+    def _hear_path(self, notice: PathNotice) -> None:
+        if text := self._dialect.path_notice(notice):
+            self._sink.notice(text)
 
     def _learn(self) -> None:
         """Nodes come and go without our lines, too."""

@@ -24,12 +24,15 @@ from typing import Final, Protocol
 import msgspec
 
 from actors.heartbeat import Change
+from actors.path_manager import PathNotice
 from actors.places import State
 from actors.topology import Id
 from runtime.accounts import Audit
 from shell.answers import Created
 from shell.certificate import CertificateView
 from shell.journey import TraceView
+from shell.linkage import LinksView, LinkView
+from shell.paths import PathCommand, PathsView
 
 NodeState = State
 GONE: Final = frozenset({NodeState.DEAD, NodeState.RESTARTING, NodeState.GIVEN_UP})
@@ -108,6 +111,26 @@ class Tree(Protocol):
 
     async def audit(self) -> Audit:
         """The accounts of all senders, added up, within a second."""
+
+    async def links(self) -> LinksView:
+        """The network links of the controller, and then of all nodes that are not dead."""
+
+    async def link(self, id: Id) -> LinkView:
+        """The network links of one, `CONTROLLER` or a node. The deadline is the caller's.
+
+        Raises:
+            DeliveryError: the node cannot be had.
+        """
+
+    async def paths(self, asked: PathCommand) -> PathsView | None:
+        """What was asked for; None if it was a change, and is done.
+
+        Raises:
+            RemoteError: the kernel refuses, or there is nothing to manage.
+        """
+
+    async def watch_paths(self, heard: Callable[[PathNotice], None]) -> None:
+        """Call ``heard`` with what becomes of the paths of the controller's links, for ever."""
 
     async def handlers(self, id: Id) -> Sequence[str]:
         """A line for each handler of the node, with its signature, sorted.

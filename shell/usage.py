@@ -23,6 +23,11 @@ USAGE: Final[dict[str, str]] = {
     "trace": "trace ID COMMAND [ARGS]  as exec, but tells the stations of the message: a line each,"
     " STATION MS since the start (encoded, credit, sent, received, queued, started, suspended,"
     " ended, answered or failed), and an empty one",
+    "links": "links [ID]  the network links of all nodes: transport, how many, their paths, bytes;"
+    " of node ID (-1: the controller) every stream and path",
+    "paths": "paths  the addresses that Multipath TCP may use, and the limits; paths add ADDRESS"
+    " [dev D] [subflow] [signal] [backup] [fullmesh] [port P] [id N], paths remove ID, paths flush,"
+    " paths limits [N M] (addresses to accept, further subflows), paths backup ID on|off",
     "sleep": "sleep MS  wait for MS milliseconds",
     "help": "help [COMMAND or ID]  this list, one line of it, or what node ID can do",
     "exit": "exit  stop the whole tree and leave",

@@ -1,8 +1,9 @@
 """Rows: asks and tells between two nodes over each wire, in one table.
 
 The figure is tcp with keys, the floor ours over ipc: what is judged is the price of the network
-and of encryption. Each wire has a system in a process of its own, and they take turns, so that
-all see the same moods of the machine.
+and of encryption; then mptcp with keys, the floor tcp with keys: the price of the pump. Each wire
+has a system in a process of its own, and they take turns, so that all
+see the same moods of the machine.
 
     python -m tests.bench_wires WIRE    a figure for each line of stdin: "ask SECONDS", "tell COUNT"
 """
@@ -20,21 +21,22 @@ from actors.system import open_system
 from tests.bench_actors import Caller, Echo
 from tests.bench_calls import Measure, take_turns
 from tests.bench_process import open_child
-from tests.bench_row import Note, Round, Row, at_least, at_most
+from tests.bench_row import Limit, Note, Round, Row, at_least, at_most
 
 WIRES: dict[str, dict[str, Any]] = {
     "ipc": {},
     "tcp": {"transport": "tcp", "insecure": True},
     "tcp+CURVE": {"transport": "tcp"},
+    "mptcp+CURVE": {"transport": "mptcp"},
 }
 
 
 @asynccontextmanager
-async def open_wires(order: str) -> AsyncIterator[Sequence[Measure]]:
-    """A function for each of `WIRES` that lets its nodes measure once."""
+async def open_wires(order: str, *wires: str) -> AsyncIterator[Sequence[Measure]]:
+    """A function for each of these `WIRES` that lets its nodes measure once."""
     async with AsyncExitStack() as children:
         measures = []
-        for wire in WIRES:
+        for wire in wires:
             command = (sys.executable, "-m", "tests.bench_wires", wire)
             child = await children.enter_async_context(open_child(*command))
             await child.line()
@@ -57,7 +59,7 @@ class WireAsk(Row):
     aim = at_most(2)
 
     async def round(self) -> Round:
-        async with open_wires(f"ask {self.turn_s}") as measures:
+        async with open_wires(f"ask {self.turn_s}", "ipc", "tcp", "tcp+CURVE") as measures:
             ipc, tcp, curve = await take_turns(self.turns, *measures)
         return Round(curve, ipc, {"over tcp without keys": Note(tcp, "us")})
 
@@ -72,9 +74,42 @@ class WireTells(Row):
     aim = at_least(0.7)
 
     async def round(self) -> Round:
-        async with open_wires(f"tell {10_000 if self.quick else 30_000}") as measures:
+        order = f"tell {10_000 if self.quick else 30_000}"
+        async with open_wires(order, "ipc", "tcp", "tcp+CURVE") as measures:
             ipc, tcp, curve = await take_turns(self.turns, *measures)
         return Round(curve, ipc, {"over tcp without keys": Note(tcp, "/s")})
+
+
+class PumpAsk(Row):
+    """As `WireAsk`, with a pump at both ends."""
+
+    name = "ask over mptcp+CURVE, p50"
+    floor_name = "the same over tcp+CURVE"
+    unit = "us"
+    must = Limit("<=", 1.0, offset=150.0)
+    aim = at_most(1.5)
+
+    async def round(self) -> Round:
+        order = f"ask {self.turn_s}"
+        async with open_wires(order, "tcp+CURVE", "mptcp+CURVE") as measures:
+            tcp, mptcp = await take_turns(self.turns, *measures)
+        return Round(mptcp, tcp)
+
+
+class PumpTells(Row):
+    """As `WireTells`, with a pump at both ends."""
+
+    name = "tells over mptcp+CURVE, until handled"
+    floor_name = "the same over tcp+CURVE"
+    unit = "/s"
+    must = at_least(0.6)
+    aim = at_least(0.8)
+
+    async def round(self) -> Round:
+        order = f"tell {10_000 if self.quick else 30_000}"
+        async with open_wires(order, "tcp+CURVE", "mptcp+CURVE") as measures:
+            tcp, mptcp = await take_turns(self.turns, *measures)
+        return Round(mptcp, tcp)
 
 
 async def serve(wire: str) -> None:
@@ -93,7 +128,7 @@ async def serve(wire: str) -> None:
             print(figure, flush=True)
 
 
-ROWS: list[type[Row]] = [WireAsk, WireTells]
+ROWS: list[type[Row]] = [WireAsk, WireTells, PumpAsk, PumpTells]
 
 if __name__ == "__main__":
     trio.run(serve, sys.argv[1])

@@ -18,13 +18,17 @@ from contextlib import contextmanager
 import trio
 
 from actors.heartbeat import Change, Created, Died, Forgotten, Heard, Silenced
+from actors.path_manager import PathNotice, PathTable
 from actors.topology import Id
 from runtime.accounts import Audit
 from runtime.errors import ActorDeadError, RemoteError, SpawnError, WireError
 from runtime.exits import ExitReason
+from runtime.link_report import LinkReport
 from shell.answers import Created as Answer
 from shell.certificate import CertificateView
 from shell.journey import TraceView
+from shell.linkage import LinksView, LinkView
+from shell.paths import PathCommand, PathsView, ShowPaths
 from shell.tree import GONE, NodeState, Place, UnknownNode, UnknownVerb
 
 
@@ -46,6 +50,10 @@ class FakeTree:
         self.account = Audit(
             sent=0, handled=0, failed=0, expired=0, rejected=0, undelivered=0, in_flight=0
         )
+        self.reports: dict[Id, LinkReport] = {}
+        self.table: PathTable | Exception = PathTable((), (0, 2))
+        self.asked: list[PathCommand] = []
+        self.path_notices: list[tuple[float, PathNotice]] = []
         self._places: dict[Id, Place] = {}
         self._stopwatches: dict[Id, tuple[float, float | None]] = {}
         self._listeners: list[Callable[[Change], None]] = []
@@ -117,6 +125,29 @@ class FakeTree:
         except RemoteError as error:
             return TraceView([*stations, ("failed", 0.5)], None, str(error))
         return TraceView([*stations, ("answered", trio.current_time() - started + 0.5)], result)
+
+    async def links(self) -> LinksView:
+        await self._wait("links", -1)
+        ids = [-1, *(id for id, place in self._places.items() if place.state not in GONE)]
+        return LinksView([(id, self.reports.get(id)) for id in ids])
+
+    async def link(self, id: Id) -> LinkView:
+        await self._wait("link", id)
+        if id not in self.reports:
+            raise ActorDeadError(f"{id} is not alive")
+        return LinkView(id, self.reports[id])
+
+    async def paths(self, asked: PathCommand) -> PathsView | None:
+        await self._wait("paths", -1)
+        self.asked.append(asked)
+        if isinstance(self.table, Exception):
+            raise self.table
+        return PathsView(self.table, asked.limits_only) if isinstance(asked, ShowPaths) else None
+
+    async def watch_paths(self, heard: Callable[[PathNotice], None]) -> None:
+        for at, notice in self.path_notices:
+            await trio.sleep_until(at)
+            heard(notice)
 
     async def audit(self) -> Audit:
         await self._wait("audit", -1)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import mptcp
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BOUND_S = 50.0
@@ -112,8 +114,14 @@ def test_words_are_counted_and_the_bar_reaches_its_end(folder: Path) -> None:
     [
         ("## A minute at the shell", "Kill nodes", [], r"\d{3,}|(?<=Ok:2: )\d+"),
         ("--restart permanent\n", "A tree of your own", ["--restart", "permanent"], r"\d{3,}"),
+        pytest.param(
+            *("## Over several paths", "* **Connecting", ["--transport", "mptcp"], r"(?<!-)\d+"),
+            marks=pytest.mark.skipif(
+                bool(os.geteuid() or mptcp.missing()), reason=mptcp.missing() or "not root"
+            ),
+        ),
     ],
-    ids=["timers", "any actor"],
+    ids=["timers", "any actor", "several paths"],
 )
 def test_a_session_at_the_shell_goes_as_it_is_told(
     folder: Path, begin: str, end: str, options: list[str], varying: str

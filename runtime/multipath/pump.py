@@ -23,6 +23,7 @@ import struct
 import time
 from contextlib import suppress
 from enum import Enum
+from itertools import count
 from typing import Final
 
 import trio
@@ -31,6 +32,7 @@ CHUNK_BYTES: Final = 128 * 1024
 AT_ONCE: Final = 8
 HALF_OPEN_S: Final = 10.0
 _RESET: Final = struct.pack("ii", 1, 0)
+_numbers: Final = count(1)
 # Between receiving into it and sending from it nobody else runs, so one is enough for all.
 _CHUNK: Final = memoryview(bytearray(CHUNK_BYTES))
 
@@ -105,6 +107,8 @@ class Pump:
         self.out = Direction(inner, outer)
         self.back = Direction(outer, inner)
         self.failure: OSError | None = None
+        self.number = next(_numbers)
+        """Which no other pump of this process ever has."""
         self.scope = trio.CancelScope()
         """Cancelled, it fails at once."""
 

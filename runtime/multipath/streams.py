@@ -2,13 +2,12 @@
 
 Invariants
 ----------
-* What is missing is found out once, at the first socket, and said once, in the log.
+* What is missing is found out once, at the first socket, and `Streams.missing` says it.
 * MPTCP that no more than the peer lacks is the kernel's affair: such a connection *falls back*, and
   `runtime.multipath.inspection.speaks_mptcp` tells.
 """
 
 import errno
-import logging
 import socket
 from contextlib import suppress
 from typing import Final
@@ -22,7 +21,6 @@ _KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 8),
 )
-log: Final = logging.getLogger("regrow")
 
 
 class Streams:
@@ -43,7 +41,6 @@ class Streams:
                 if error.errno not in _LACKING:
                     raise
                 self.missing = f"this kernel has no Multipath TCP ({error.strerror})"
-                log.info("%s: links are plain TCP", self.missing)
         return self._make_socket(family, kind | socket.SOCK_NONBLOCK, 0)
 
     def dialling(self, family: int) -> socket.socket:
