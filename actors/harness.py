@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WALL = 5.0
 """A virtual run may take so many times the seconds of a real one."""
-_VIRTUAL = frozenset({"weather", "log", "fault"})
+_VIRTUAL = frozenset({"weather", "log", "fault", "reliable"})
 """Options of a virtual system; a real one of the same test does without."""
 
 
