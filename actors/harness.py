@@ -28,7 +28,7 @@ from runtime.weather import Weather
 if TYPE_CHECKING:
     from actors.plugin import Case
 
-_VIRTUAL = frozenset({"weather", "log", "fault"})
+_VIRTUAL = frozenset({"weather", "log", "fault", "reliable"})
 """Options of a virtual system; a real one of the same test does without."""
 
 

@@ -102,9 +102,11 @@ def _duration(config: pytest.Config, marked: Mapping[str, Any], name: str) -> fl
 
 
 def _marked(node: Any) -> dict[str, Any]:
-    """The keywords of all its marks; the nearest one stands."""
+    """The keywords of all its marks; the nearest one stands, a parameter's before the test's."""
     found: dict[str, Any] = {}
-    for mark in node.iter_markers("regrow"):
+    own = node.callspec.marks if hasattr(node, "callspec") else []
+    nearest = [mark for mark in own if mark.name == "regrow"]
+    for mark in (*nearest, *node.iter_markers("regrow")):
         if mark.args:
             raise pytest.UsageError(f"pytest.mark.regrow takes keywords alone, not {mark.args!r}")
         found = {**mark.kwargs, **found}

@@ -7,7 +7,7 @@ import trio
 
 from actors.actor import Actor
 from actors.system import open_system
-from actors.virtual import open_virtual_system
+from actors.virtual import VirtualSystem
 from runtime.errors import ActorDeadError
 from runtime.link_report import LinkReport, StreamReport
 from tests import mptcp
@@ -22,35 +22,33 @@ class Worker(Actor):
         return await self.system.link_report(await self.system.lookup(name))
 
 
-async def test_a_node_tells_of_its_links_wherever_it_is_asked_from() -> None:
-    async with open_virtual_system() as system:
-        first = await system.spawn(Worker, name="first")
-        second = await system.spawn(Worker, name="second")
-        here = await system.link_report(first)
-        assert here == LinkReport(
-            "first", "memory", first.endpoint, (StreamReport(outgoing=True, peer="controller"),)
-        )
-        assert await second.ask(Worker.links, "first") == LinkReport(
-            "first",
-            "memory",
-            first.endpoint,
-            (*here.streams, StreamReport(outgoing=True, peer="second")),
-        )
-        assert await system.link_report(first.following()) == await system.link_report(first)
-        own = await system.link_report(await system.lookup("controller"))
-        assert [stream.peer for stream in own.streams] == ["first", "second"]
+async def test_a_node_tells_of_its_links_wherever_it_is_asked_from(system: VirtualSystem) -> None:
+    first = await system.spawn(Worker, name="first")
+    second = await system.spawn(Worker, name="second")
+    here = await system.link_report(first)
+    assert here == LinkReport(
+        "first", "memory", first.endpoint, (StreamReport(outgoing=True, peer="controller"),)
+    )
+    assert await second.ask(Worker.links, "first") == LinkReport(
+        "first",
+        "memory",
+        first.endpoint,
+        (*here.streams, StreamReport(outgoing=True, peer="second")),
+    )
+    assert await system.link_report(first.following()) == await system.link_report(first)
+    own = await system.link_report(await system.lookup("controller"))
+    assert [stream.peer for stream in own.streams] == ["first", "second"]
 
 
-async def test_of_the_dead_there_is_no_report() -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Worker)
-        await ref.kill()
-        with pytest.raises(ActorDeadError):
-            await system.link_report(ref)
-        sleeper = await system.spawn(Worker, name="sleeper")
-        with trio.move_on_after(0):
-            await system.link_report(sleeper)
-        assert (await system.link_report(sleeper)).name == "sleeper"
+async def test_of_the_dead_there_is_no_report(system: VirtualSystem) -> None:
+    ref = await system.spawn(Worker)
+    await ref.kill()
+    with pytest.raises(ActorDeadError):
+        await system.link_report(ref)
+    sleeper = await system.spawn(Worker, name="sleeper")
+    with trio.move_on_after(0):
+        await system.link_report(sleeper)
+    assert (await system.link_report(sleeper)).name == "sleeper"
 
 
 @pytest.mark.real

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import trio
-from trio.testing import MockClock
 
-from actors import Actor, ActorDeadError, ActorRef, Down, child
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors import Actor, ActorDeadError, Down, child
+from actors.virtual import VirtualSystem
 
-every_wire = pytest.mark.parametrize("reliable", [False, True])
+every_wire = pytest.mark.parametrize(
+    "regrow_options", [{"reliable": False}, {"reliable": True}], ids=["trusting", "reliable"]
+)
 
 
 class Keeper(Actor):
@@ -21,20 +22,6 @@ class Keeper(Actor):
         return self.got
 
 
-class Mourner(Actor):
-    def __init__(self) -> None:
-        self.downs: list[str] = []
-
-    async def mind(self, who: ActorRef[Keeper]) -> None:
-        self.monitor(who)
-
-    async def on_down(self, down: Down) -> None:
-        self.downs.append(down.reason.kind)
-
-    async def read(self) -> list[str]:
-        return self.downs
-
-
 def lives(system: VirtualSystem, name: str) -> list[int]:
     """The incarnations of a name that run somewhere."""
     return [each.incarnation for each in system.host.bodies.values() if each.name == name]
@@ -43,85 +30,78 @@ def lives(system: VirtualSystem, name: str) -> list[int]:
 @every_wire
 @pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
 async def test_a_node_that_is_cut_off_for_a_minute_is_lost(
-    autojump_clock: MockClock, reliable: bool, restart: str
+    system: VirtualSystem, restart: str
 ) -> None:
-    async with open_virtual_system(reliable=reliable) as system:
-        mourner = await system.spawn(Mourner)
-        ref = await system.spawn(Keeper, name="x", restart=restart)  # type: ignore[arg-type]
-        await mourner.ask(Mourner.mind, ref)
-        assert await ref.ask(Keeper.take) == 1
-        died: list[float] = []
-        system.nodes.listeners.append(lambda it: died.append(it.at) if it.what == "died" else None)
-        await trio.sleep(3.1 - trio.current_time())
-        system.part(ref)
-        for _ in range(5):
-            await ref.tell(Keeper.take)
-        await trio.sleep(57)
-        assert died == []
-        await trio.sleep(3)
-        assert died == [pytest.approx(63.0)]  # its last beat, and a minute
-        assert (await ref.wait()).kind == "lost"
-        assert await mourner.ask(Mourner.read) == ["lost"]
-        with pytest.raises(ActorDeadError, match="lost"):
-            await ref.ask(Keeper.take)
-        audit = await system.audit()
-        assert audit.undelivered == 5
-        assert audit.balances
-        await trio.sleep(5)
-        if restart == "temporary":
-            with pytest.raises((LookupError, ActorDeadError)):
-                await system.lookup("x", Keeper)
-            return
-        heir = await system.lookup("x", Keeper)
-        assert await heir.ask(Keeper.take) == 1
-        assert lives(system, "x") == [ref.incarnation, heir.incarnation]
+    probe = await system.probe()
+    ref = await system.spawn(Keeper, name="x", restart=restart)  # type: ignore[arg-type]
+    probe.monitor(ref)
+    assert await ref.ask(Keeper.take) == 1
+    died: list[float] = []
+    system.nodes.listeners.append(lambda it: died.append(it.at) if it.what == "died" else None)
+    await trio.sleep(3.1 - trio.current_time())
+    system.part(ref)
+    for _ in range(5):
+        await ref.tell(Keeper.take)
+    await trio.sleep(57)
+    assert died == []
+    await trio.sleep(3)
+    assert died == [pytest.approx(63.0)]  # its last beat, and a minute
+    assert (await ref.wait()).kind == "lost"
+    assert [down.reason.kind for down in probe.came(Down)] == ["lost"]
+    with pytest.raises(ActorDeadError, match="lost"):
+        await ref.ask(Keeper.take)
+    audit = await system.audit()
+    assert audit.undelivered == 5
+    assert audit.balances
+    await trio.sleep(5)
+    if restart == "temporary":
+        with pytest.raises((LookupError, ActorDeadError)):
+            await system.lookup("x", Keeper)
+        return
+    heir = await system.lookup("x", Keeper)
+    assert await heir.ask(Keeper.take) == 1
+    assert lives(system, "x") == [ref.incarnation, heir.incarnation]
 
 
 @every_wire
-async def test_one_that_comes_back_after_it_was_lost_is_told_to_end(
-    autojump_clock: MockClock, reliable: bool
-) -> None:
-    async with open_virtual_system(reliable=reliable) as system:
-        ref = await system.spawn(Keeper, name="x", restart="permanent", lost_after_s=10)
-        await trio.sleep(1)
+async def test_one_that_comes_back_after_it_was_lost_is_told_to_end(system: VirtualSystem) -> None:
+    ref = await system.spawn(Keeper, name="x", restart="permanent", lost_after_s=10)
+    await trio.sleep(1)
+    system.part(ref)
+    await trio.sleep(20)
+    heir = await system.lookup("x", Keeper)
+    assert heir.incarnation > ref.incarnation
+    assert await heir.ask(Keeper.take) == 1
+    system.heal()
+    await trio.sleep(3)
+    assert lives(system, "x") == [heir.incarnation]
+    assert await system.lookup("x", Keeper) == heir
+    assert await heir.ask(Keeper.take) == 2
+    with pytest.raises(ActorDeadError):
+        await ref.ask(Keeper.take)
+    assert (await ref.wait()).kind == "lost"
+
+
+@every_wire
+async def test_one_that_is_heard_in_time_is_not_lost(system: VirtualSystem) -> None:
+    ref = await system.spawn(Keeper, name="x", restart="permanent", lost_after_s=10)
+    for _ in range(3):
         system.part(ref)
-        await trio.sleep(20)
-        heir = await system.lookup("x", Keeper)
-        assert heir.incarnation > ref.incarnation
-        assert await heir.ask(Keeper.take) == 1
+        await trio.sleep(9)
         system.heal()
-        await trio.sleep(3)
-        assert lives(system, "x") == [heir.incarnation]
-        assert await system.lookup("x", Keeper) == heir
-        assert await heir.ask(Keeper.take) == 2
-        with pytest.raises(ActorDeadError):
-            await ref.ask(Keeper.take)
-        assert (await ref.wait()).kind == "lost"
-
-
-@every_wire
-async def test_one_that_is_heard_in_time_is_not_lost(
-    autojump_clock: MockClock, reliable: bool
-) -> None:
-    async with open_virtual_system(reliable=reliable) as system:
-        ref = await system.spawn(Keeper, name="x", restart="permanent", lost_after_s=10)
-        for _ in range(3):
-            system.part(ref)
-            await trio.sleep(9)
-            system.heal()
-            await trio.sleep(1)
-        assert await ref.ask(Keeper.take) == 1
-        assert lives(system, "x") == [ref.incarnation]
-
-
-async def test_one_that_is_only_frozen_is_never_lost(autojump_clock: MockClock) -> None:
-    async with open_virtual_system() as system:
-        ref = await system.spawn(Keeper, name="x", restart="permanent", lost_after_s=10)
-        system.freeze(ref)
-        await trio.sleep(3600)
-        system.thaw(ref)
         await trio.sleep(1)
-        assert await ref.ask(Keeper.take) == 1
+    assert await ref.ask(Keeper.take) == 1
+    assert lives(system, "x") == [ref.incarnation]
+
+
+@pytest.mark.regrow(deadline_s=4000)
+async def test_one_that_is_only_frozen_is_never_lost(system: VirtualSystem) -> None:
+    ref = await system.spawn(Keeper, name="x", restart="permanent", lost_after_s=10)
+    system.freeze(ref)
+    await trio.sleep(3600)
+    system.thaw(ref)
+    await trio.sleep(1)
+    assert await ref.ask(Keeper.take) == 1
 
 
 @pytest.mark.parametrize("value", [0, -1, float("inf"), "soon"])

@@ -227,6 +227,16 @@ async def test_it(system):
     await trio.sleep(10)
     assert [row.state for row in await system.tree()] == ["given up"]
 
+@pytest.mark.parametrize("state", [
+    "given up", pytest.param("ok", marks=pytest.mark.regrow(intensity=(9, 1.0))),
+])
+@pytest.mark.regrow(intensity=(0, 1.0))
+async def test_by_a_parameter(system, state):
+    counter = await system.spawn(Counter, restart="permanent")
+    system.kill(counter)
+    await trio.sleep(10)
+    assert [row.state for row in await system.tree()] == [state]
+
 @pytest.mark.regrow(intensity=(9, 1.0), fault=lambda source, target, frames: (0.0,))
 async def test_marked(system):
     counter = await system.spawn(Counter, restart="permanent")
@@ -239,7 +249,7 @@ async def test_marked(system):
 async def test_misspelled(system): ...
 """,
     )
-    result.assert_outcomes(passed=2, failed=1)
+    result.assert_outcomes(passed=4, failed=1)
     assert "unexpected keyword argument 'intensive'" in output(result)
 
 
@@ -277,7 +287,7 @@ def test_misuse_is_told_before_anything_runs(
 
 
 BOTH = """
-@pytest.mark.regrow(on=["virtual", "real"])
+@pytest.mark.regrow(on=["virtual", "real"], reliable=True)
 async def test_both(chaos, system, regrow_kind):
     counter = await system.spawn(Counter, 3, restart="permanent")
     await counter.tell(Counter.add, 1)

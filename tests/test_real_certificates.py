@@ -162,23 +162,22 @@ WAYS: dict[str, tuple[Way, str, dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_each_end_is_named_truthfully(way: str) -> None:
+async def test_each_end_is_named_truthfully(way: str, system: System) -> None:
     how, short, said = WAYS[way]
     patient = way not in ("deaf to a stop", "SIGKILL in a handler", "frozen, then stopped")
-    async with open_system() as system:
-        mourner = await system.spawn(Mourner)
-        ref = await system.spawn(
-            Mortal,
-            name="x",
-            hang_after_s=2.0 if patient else 60.0,
-            intensity=(1, 60.0),
-        )
-        await mourner.ask(Mourner.watch, ref)
-        await ref.ask(Mortal.print, "before the end")
-        with trio.fail_after(ANSWER_S):
-            await how(system, ref)
-            reason = await ref.wait()
-            heard = await mourner.ask(Mourner.hears)
+    mourner = await system.spawn(Mourner)
+    ref = await system.spawn(
+        Mortal,
+        name="x",
+        hang_after_s=2.0 if patient else 60.0,
+        intensity=(1, 60.0),
+    )
+    await mourner.ask(Mourner.watch, ref)
+    await ref.ask(Mortal.print, "before the end")
+    with trio.fail_after(ANSWER_S):
+        await how(system, ref)
+        reason = await ref.wait()
+        heard = await mourner.ask(Mourner.hears)
     assert str(reason) == short
     assert {field: getattr(reason, field) for field in said} == said
     assert heard == reason

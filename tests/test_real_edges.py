@@ -13,7 +13,8 @@ from runtime.exits import ExitReason
 from tests.real import ANSWER_S, alive, freeze, is_spare, open_console, until
 from tests.real_actors import Counter
 
-pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real")]
+pytestmark = pytest.mark.regrow(on="real")
+on_both = pytest.mark.regrow(on=["virtual", "real"])
 
 
 class Host(Actor):
@@ -43,6 +44,7 @@ class Host(Actor):
         await trio.sleep_forever()
 
 
+@on_both
 @pytest.mark.parametrize("end", ["stop", "kill"])
 async def test_the_end_of_a_local_cell_is_not_the_end_of_its_process(
     end: str, system: System
@@ -59,6 +61,7 @@ async def test_the_end_of_a_local_cell_is_not_the_end_of_its_process(
     assert trio.current_time() - began_at < 0.9
 
 
+@on_both
 async def test_the_end_of_a_local_cell_of_the_program_ends_no_other(system: System) -> None:
     first = await system.spawn(Counter, name="first", local=True)
     second = await system.spawn(Counter, name="second", local=True)
@@ -94,6 +97,7 @@ async def test_a_second_system_in_the_same_block_is_refused() -> None:
         assert await ref.ask(Counter.add, 1) == 1
 
 
+@on_both
 @pytest.mark.parametrize("end", ["stop", "kill"])
 async def test_an_asker_with_a_deadline_hears_of_an_end_at_once(end: str, system: System) -> None:
     async with trio.open_nursery() as nursery:
@@ -123,6 +127,7 @@ async def test_every_cancelled_spawn_leaves_nothing(system: System) -> None:
                 await trio.sleep(0.005)
 
 
+@on_both
 @pytest.mark.parametrize("local", [False, True])
 @pytest.mark.parametrize("where", ["constructor", "on_start", "on_stop"])
 async def test_an_actor_that_leaves_in_a_hook_ends_alone(

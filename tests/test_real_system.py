@@ -15,6 +15,7 @@ import pytest
 import trio
 import trio.testing
 
+from actors.chaos import Chaos
 from actors.ref import ActorRef
 from actors.system import System, open_system
 from runtime.errors import ActorDeadError, RemoteError, SpawnError
@@ -37,7 +38,8 @@ from tests.real import (
 )
 from tests.real_actors import Counter, Farewell, Starter, Troubled
 
-pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real")]
+pytestmark = pytest.mark.regrow(on="real")
+on_both = pytest.mark.regrow(on=["virtual", "real"])
 
 
 README = """
@@ -232,6 +234,7 @@ async def test_misuse_is_an_error_before_anything_starts(system: System) -> None
     assert [pid for pid in begun() if not is_spare(pid)] == [zygote_of(system)]
 
 
+@on_both
 async def test_a_name_has_one_holder(system: System) -> None:
     first = await system.spawn(Counter, name="counter")
     assert await system.spawn(Counter, name="counter") == first
@@ -279,6 +282,7 @@ async def only_the_zygote(system: System) -> None:
 # Refs.
 
 
+@on_both
 async def test_lookup_tells_the_living_the_dead_and_the_unknown_apart(system: System) -> None:
     with pytest.raises(LookupError):
         await system.lookup("counter")
@@ -296,42 +300,43 @@ async def test_lookup_tells_the_living_the_dead_and_the_unknown_apart(system: Sy
         await system.lookup("counter")
 
 
-async def stop(ref: ActorRef[Counter]) -> ExitReason:
+async def stop(ref: ActorRef[Counter], chaos: Chaos) -> ExitReason:
     return await ref.stop()
 
 
-async def terminate(ref: ActorRef[Counter]) -> None:
-    os.kill(await ref.ask(Counter.pid), signal.SIGTERM)
+async def terminate(ref: ActorRef[Counter], chaos: Chaos) -> None:
+    await chaos.signal(ref, signal.SIGTERM)
 
 
-async def leave(ref: ActorRef[Counter]) -> None:
+async def leave(ref: ActorRef[Counter], chaos: Chaos) -> None:
     await ref.ask(Counter.leave)
 
 
-async def quit_well(ref: ActorRef[Counter]) -> None:
+async def quit_well(ref: ActorRef[Counter], chaos: Chaos) -> None:
     await ref.tell(Counter.quit, 0)
 
 
-async def quit_badly(ref: ActorRef[Counter]) -> None:
+async def quit_badly(ref: ActorRef[Counter], chaos: Chaos) -> None:
     await ref.tell(Counter.quit, 3)
 
 
-async def fail(ref: ActorRef[Counter]) -> None:
+async def fail(ref: ActorRef[Counter], chaos: Chaos) -> None:
     await ref.tell(Counter.fail, "no such thing")
 
 
-async def kill(ref: ActorRef[Counter]) -> ExitReason:
+async def kill(ref: ActorRef[Counter], chaos: Chaos) -> ExitReason:
     return await ref.kill()
 
 
-async def kill_it(ref: ActorRef[Counter]) -> None:
-    os.kill(await ref.ask(Counter.pid), signal.SIGKILL)
+async def kill_it(ref: ActorRef[Counter], chaos: Chaos) -> None:
+    await chaos.kill(ref)
 
 
-async def vanish(ref: ActorRef[Counter]) -> None:
+async def vanish(ref: ActorRef[Counter], chaos: Chaos) -> None:
     await ref.tell(Counter.vanish, 5)
 
 
+@on_both
 @pytest.mark.parametrize(
     ("end", "expected"),
     [
@@ -348,9 +353,10 @@ async def vanish(ref: ActorRef[Counter]) -> None:
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 async def test_every_end_has_its_reason_and_a_planned_one_takes_the_subtree_along(
-    end: Callable[[ActorRef[Counter]], Awaitable[ExitReason | None]],
+    end: Callable[[ActorRef[Counter], Chaos], Awaitable[ExitReason | None]],
     expected: ExitReason,
     system: System,
+    chaos: Chaos,
 ) -> None:
     ref = await system.spawn(Counter, name="counter")
     child = await ref.ask(Counter.grow, "child")
@@ -364,7 +370,7 @@ async def test_every_end_has_its_reason_and_a_planned_one_takes_the_subtree_alon
         nursery.start_soon(wait, ref)
         await trio.testing.wait_all_tasks_blocked()
         with trio.fail_after(ANSWER_S):
-            said = await end(ref)
+            said = await end(ref, chaos)
     (reason,) = reasons
     assert essence(reason) == essence(expected)
     assert said in (None, reason)
@@ -383,6 +389,7 @@ def essence(reason: ExitReason) -> tuple[object, ...]:
     return (reason.kind, reason.code, reason.signal, reason.error, reason.message)
 
 
+@on_both
 async def test_an_error_of_a_handler_that_was_asked_ends_nothing(system: System) -> None:
     ref = await system.spawn(Counter, 3)
     with pytest.raises(RemoteError, match=r"^LookupError: no such thing$"):

@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from actors.actor import Actor
-from actors.system import open_system
+from actors.system import System, open_system
 from runtime.errors import ActorDeadError
 from runtime.keys import Keys, new_keys, read_keys
 from runtime.listening import reserve, site_of
@@ -32,16 +32,16 @@ from tests.real import (
     REGROW,
     ROOT,
     alive,
+    begun,
     environment,
     family,
     home_folder,
-    marked,
     open_console,
     process_name,
     until,
 )
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real")]
 
 WIRES: dict[str, dict[str, Any]] = {
     "keys": {},
@@ -51,7 +51,10 @@ WIRES: dict[str, dict[str, Any]] = {
     "mptcp": {"transport": "mptcp"},
     "mptcp two": {"transport": "mptcp", "listen": ("127.0.0.1", "[::1]")},
 }
-every_wire = pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
+every_wire = pytest.mark.parametrize(
+    "wire", [pytest.param(name, marks=pytest.mark.regrow(**WIRES[name])) for name in WIRES]
+)
+over_tcp = pytest.mark.regrow(transport="tcp")
 
 
 class Worker(Actor):
@@ -90,60 +93,61 @@ class Worker(Actor):
 
 
 @every_wire
-async def test_a_system_works_as_over_ipc(wire: dict[str, Any], home: str) -> None:
-    with trio.fail_after(3 * ANSWER_S):
-        async with open_system(**{"transport": "tcp", **wire}) as system:
-            first = await system.spawn(Worker, 3, name="first", restart="permanent")
-            second = await system.spawn(Worker)
-            assert await first.ask(Worker.add, 4) == 7
-            for _ in range(2000):
-                await second.tell(Worker.add, 1)
-            assert await second.ask(Worker.add, 0) == 2000
-            async with first.stream(Worker.count, 3000) as numbers:
-                assert [number async for number in numbers] == list(range(3000))
-            data = random.Random(1).randbytes(8 * 1024 * 1024)
-            assert await first.ask(Worker.echo, memoryview(data)) == data
-            assert await first.ask(Worker.grow, "third") == 6
-            third = await system.lookup("third", Worker)
-            with pytest.raises(trio.TooSlowError), trio.fail_after(0.2):
-                await third.ask(Worker.wait, 60)
-            reason = await first.kill()
-            assert reason.kind == "killed"
-            with pytest.raises(ActorDeadError):
-                await first.ask(Worker.add, 1)
-            again = first.following()
-            while True:
-                with suppress(ActorDeadError):
-                    assert await again.ask(Worker.add, 1) == 4
-                    break
-            assert await third.ask(Worker.add, 1) == 7
-            endpoints = [row.endpoint for row in await system.tree()]
-            kind = wire.get("transport", "tcp")
-            assert all(endpoint.startswith(f"{kind}://") for endpoint in endpoints)
-            assert len(set(endpoints)) == len(endpoints)
-            assert all(await third.ask(Worker.shares_clock))
+@over_tcp
+async def test_a_system_works_as_over_ipc(wire: str, system: System) -> None:
+    first = await system.spawn(Worker, 3, name="first", restart="permanent")
+    second = await system.spawn(Worker)
+    assert await first.ask(Worker.add, 4) == 7
+    for _ in range(2000):
+        await second.tell(Worker.add, 1)
+    assert await second.ask(Worker.add, 0) == 2000
+    async with first.stream(Worker.count, 3000) as numbers:
+        assert [number async for number in numbers] == list(range(3000))
+    data = random.Random(1).randbytes(8 * 1024 * 1024)
+    assert await first.ask(Worker.echo, memoryview(data)) == data
+    assert await first.ask(Worker.grow, "third") == 6
+    third = await system.lookup("third", Worker)
+    with pytest.raises(trio.TooSlowError), trio.fail_after(0.2):
+        await third.ask(Worker.wait, 60)
+    reason = await first.kill()
+    assert reason.kind == "killed"
+    with pytest.raises(ActorDeadError):
+        await first.ask(Worker.add, 1)
+    again = first.following()
+    while True:
+        with suppress(ActorDeadError):
+            assert await again.ask(Worker.add, 1) == 4
+            break
+    assert await third.ask(Worker.add, 1) == 7
+    endpoints = [row.endpoint for row in await system.tree()]
+    kind = WIRES[wire].get("transport", "tcp")
+    assert all(endpoint.startswith(f"{kind}://") for endpoint in endpoints)
+    assert len(set(endpoints)) == len(endpoints)
+    assert all(await third.ask(Worker.shares_clock))
 
 
-async def test_what_travels_is_encrypted_and_no_two_nodes_have_a_key_in_common(home: str) -> None:
-    async with open_system(transport="tcp") as system:
-        refs = [await system.spawn(Worker) for _ in range(3)]
-        keys = {parse_endpoint(ref.endpoint).key for ref in refs}
-        keys.add(parse_endpoint(system.exchange.address.endpoint).key)
-        assert len(keys) == 4
-        assert all(len(key) == 32 for key in keys)
+@over_tcp
+async def test_what_travels_is_encrypted_and_no_two_nodes_have_a_key_in_common(
+    system: System,
+) -> None:
+    refs = [await system.spawn(Worker) for _ in range(3)]
+    keys = {parse_endpoint(ref.endpoint).key for ref in refs}
+    keys.add(parse_endpoint(system.exchange.address.endpoint).key)
+    assert len(keys) == 4
+    assert all(len(key) == 32 for key in keys)
 
 
-async def test_the_ports_of_the_dead_are_free_again(home: str) -> None:
-    async with open_system(transport="tcp") as system:
-        ref = await system.spawn(Worker)
-        (site,) = parse_endpoint(ref.endpoint).sites
-        with socket.socket() as other, pytest.raises(OSError, match="in use"):
-            other.bind((site.host, site.port))
-        await ref.kill()
-        await ref.wait()
-        with socket.socket() as other:
-            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # for TIME_WAIT
-            other.bind((site.host, site.port))
+@over_tcp
+async def test_the_ports_of_the_dead_are_free_again(system: System) -> None:
+    ref = await system.spawn(Worker)
+    (site,) = parse_endpoint(ref.endpoint).sites
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind((site.host, site.port))
+    await ref.kill()
+    await ref.wait()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # for TIME_WAIT
+        other.bind((site.host, site.port))
 
 
 @pytest.mark.parametrize("wire", [["--listen", "[::1]"], ["--insecure"]], ids=" ".join)
@@ -191,14 +195,14 @@ def disguises(secret: bytes) -> list[bytes]:
     ]
 
 
-def exposed(home: str) -> dict[str, bytes]:
+def exposed() -> dict[str, bytes]:
     """What anybody can see of our processes, or of what they leave in files."""
     seen: dict[str, bytes] = {}
-    for pid in marked(home):
+    for pid in begun():
         for name in ("environ", "cmdline"):
             with suppress(OSError):
                 seen[f"{pid} {name}"] = Path(f"/proc/{pid}/{name}").read_bytes()
-    for folder, _, names in os.walk(home):
+    for folder, _, names in os.walk(os.environ["XDG_RUNTIME_DIR"]):
         for name in names:
             path = Path(folder, name)
             if path.is_file():
@@ -206,9 +210,7 @@ def exposed(home: str) -> dict[str, bytes]:
     return seen
 
 
-async def test_no_secret_shows_anywhere(
-    tmp_path: Path, home: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_secret_shows_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "keys"
     said: list[str] = []
     caplog.set_level(logging.DEBUG)
@@ -233,7 +235,7 @@ async def test_no_secret_shows_anywhere(
             repr(vars(system.host)),
             repr(await system.tree()),
         ]
-        seen = exposed(home)
+        seen = exposed()
         assert f"{await refs[0].ask(Worker.pid)} environ" in seen
         assert f"{sleeper} environ" in seen
         assert any(name.endswith(".page") for name in seen)
@@ -243,7 +245,7 @@ async def test_no_secret_shows_anywhere(
                 assert [where for where, data in everything.items() if text in data] == []
 
 
-async def test_a_system_with_a_file_has_the_same_key_each_time(tmp_path: Path, home: str) -> None:
+async def test_a_system_with_a_file_has_the_same_key_each_time(tmp_path: Path) -> None:
     file = str(tmp_path / "keys")
     found = []
     for _ in range(2):
@@ -252,11 +254,12 @@ async def test_a_system_with_a_file_has_the_same_key_each_time(tmp_path: Path, h
     assert found == [public_of(read_keys(file).own)] * 2
 
 
+@over_tcp
 async def test_who_has_no_key_of_the_system_is_refused_counted_and_told_of_once_a_second(
-    home: str, caplog: pytest.LogCaptureFixture
+    system: System, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = new_keys()
-    async with open_system(transport="tcp") as system, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         with reserve("127.0.0.1") as reserved:
             own = str(TcpEndpoint((site_of(reserved),), public_of(keys.own), 99))
             stranger = TcpTransport(own, 99, nursery, 64, keys=keys)
@@ -274,7 +277,7 @@ async def test_who_has_no_key_of_the_system_is_refused_counted_and_told_of_once_
         lasted_s = trio.current_time() - began_at
         stranger.close()
         nursery.cancel_scope.cancel()
-        assert system.exchange.strays == {}
+    assert system.exchange.strays == {}
     lines = [record.getMessage() for record in caplog.records]
     assert 1 <= len(lines) <= lasted_s + 2
     assert lines[0] == "refused a connection with an unknown key, the last from 127.0.0.1"
@@ -306,7 +309,7 @@ def test_misuse_is_an_error_before_anything_starts(options: dict[str, Any], why:
         open_system(**options)
 
 
-async def test_a_port_that_is_taken_is_named(home: str) -> None:
+async def test_a_port_that_is_taken_is_named() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
