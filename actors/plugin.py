@@ -1,4 +1,4 @@
-"""The pytest plugin: a user's actors under test, on virtual or on real systems.
+"""The pytest plugin: a user's actors under test, on virtual or on real systems, or in between.
 
     async def test_a_counter_adds(system: VirtualSystem) -> None:
         counter = await system.spawn(Counter, 3)
@@ -6,10 +6,11 @@
 
 Installing the package registers it; pytest-trio runs the tests. There is nothing to configure.
 
-Fixtures: ``regrow_system``, ``regrow_real_system``, ``regrow_network``, ``regrow_chaos``,
-``regrow_clock`` (virtual time, with or without a system), ``regrow_seed``, ``regrow_kind``; and
-``regrow_options``, for a user to override. The short names ``system``, ``real_system``,
-``network`` and ``chaos`` are the same, unless a user's fixture shadows them.
+Fixtures: ``regrow_system``, ``regrow_real_system``, ``regrow_lockstep_system``,
+``regrow_network``, ``regrow_chaos``, ``regrow_clock`` (virtual time, with or without a system),
+``regrow_seed``, ``regrow_kind``; and ``regrow_options``, for a user to override. The short names
+``system``, ``real_system``, ``lockstep_system``, ``network`` and ``chaos`` are the same, unless a
+user's fixture shadows them.
 
 Invariants
 ----------
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
     from actors.virtual import VirtualSystem
     from runtime.memory import MemoryNetwork
 
-KINDS: Final = ("virtual", "real")
+KINDS: Final = ("virtual", "real", "lockstep")
+_OF_ONE_KIND: Final = {"regrow_real_system": "real", "regrow_lockstep_system": "lockstep"}
 FAULTS_SHOWN: Final = 50
+_SHORT: Final = frozenset({"system", "real_system", "lockstep_system", "network", "chaos"})
 _OURS: Final = frozenset({"regrow_seed", "regrow_kind", "regrow_clock"})
 """Each of our fixtures uses one of these."""
 _RUN: Final = re.compile(r"\[run\d+\]$|-run\d+(?=[\]-])|(?<=\[)run\d+-")
@@ -70,9 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "regrow(on, seed, runs, deadline_s, beat_s, expect_s, leaks, **options): how a test of "
-        'actors is run. on: "virtual", "real" or both in a list; runs: from so many seeds, one '
-        "after another; leaks=False: no leak check; options are those of open_virtual_system and "
-        "open_system; weather takes the seed of the run.",
+        'actors is run. on: "virtual", "real", "lockstep" or several in a list; runs: from so many '
+        "seeds, one after another; leaks=False: no leak check; options are those of what opens the "
+        "system; weather takes the seed of the run.",
     )
     config.addinivalue_line("markers", "real: a test of actors on processes and sockets")
 
@@ -177,6 +180,8 @@ class Case:
                 f"seed {self.seed}, ended at {self.ended_s:g} s of its clock; to replay it:\n"
                 f'pytest "{self.id}" --regrow-seed {self.seed}',
             )
+        elif self.kind == "lockstep":
+            yield "regrow", f"seed {self.seed}, ended at {self.ended_s:g} s of its clock"
         for system in self.systems:
             network = getattr(system, "network", None)
             if network is not None and network.faults:
@@ -200,7 +205,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kind = params.get("regrow_kind", _kind_of(item, marked))
         case = Case(item, kind, marked, params.get("regrow_seed", 0))
         item.stash[CASE] = case
-        if kind == "real":
+        if kind != "virtual":
             item.add_marker("real")
         if _runner(config) and inspect.iscoroutinefunction(item.function):
             item.add_marker(pytest.mark.trio(run=_run_of(case)))
@@ -216,8 +221,11 @@ def _ours(item: pytest.Function) -> bool:
 
 def _kind_of(item: pytest.Function, marked: Mapping[str, Any]) -> str:
     """Of a test that has no parameter for it."""
-    alone = _OURS.isdisjoint(item.fixturenames) and marked.get("on") in ("real", ["real"])
-    return "real" if alone or "regrow_real_system" in item.fixturenames else "virtual"
+    on = marked.get("on", "virtual")
+    if _OURS.isdisjoint(item.fixturenames):
+        return str(on if isinstance(on, str) else on[0] if len(on) == 1 else "virtual")
+    kinds = [kind for name, kind in _OF_ONE_KIND.items() if name in item.fixturenames]
+    return kinds[0] if kinds else "virtual"
 
 
 def _runner(config: pytest.Config) -> bool:
@@ -252,13 +260,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         why = "a Hypothesis test runs many times in one: call actors.trial.run_trial in it"
     elif not inspect.iscoroutinefunction(case.item.function):
         why = "the test must be an async def"
-    elif "regrow_real_system" in names and ("regrow_system" in names or case.kind != "real"):
-        why = "a test has one system: regrow_system (on=[...] says which kind) or the real one"
-    elif case.kind == "real" and ("regrow_network" in names or "regrow_clock" in names):
-        why = "there is no weather and no virtual time on a real system"
+    elif any(kind != case.kind for name, kind in _OF_ONE_KIND.items() if name in names) or (
+        "regrow_system" in names and not _OF_ONE_KIND.keys().isdisjoint(names)
+    ):
+        why = "a test has one system: regrow_system (on=[...] says which kind) or one of the others"
+    elif case.kind != "virtual" and ("regrow_network" in names or "regrow_clock" in names):
+        why = f"there is no weather and no clock that jumps on a {case.kind} system"
     if why:
         uses = ["pytest.mark.regrow"] if _OURS.isdisjoint(names) else []
-        uses += sorted({"system", "real_system", "network", "chaos"}.intersection(names))
+        uses += sorted(_SHORT.intersection(names))
         uses += sorted(name for name in names if name.startswith("regrow_"))
         pytest.fail(f"{case.id} uses {', '.join(uses)}: {why}", pytrace=False)
 
@@ -290,7 +300,7 @@ def regrow_seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def regrow_kind(request: pytest.FixtureRequest, regrow_seed: int) -> str:
-    """Which kind of system this test runs on: "virtual" or "real"."""
+    """Which kind of system this test runs on: "virtual", "real" or "lockstep"."""
     return _case(request).kind
 
 
@@ -322,13 +332,20 @@ async def _regrow_running(
 @pytest.fixture
 def regrow_system(_regrow_running: VirtualSystem) -> VirtualSystem:
     """A system in virtual time, in this process: a minute of heartbeats costs milliseconds. With
-    pytest.mark.regrow(on=["virtual", "real"]) the test runs on a real one, too."""
+    pytest.mark.regrow(on=["virtual", "real", "lockstep"]) the test runs on the others, too."""
     return _regrow_running
 
 
 @pytest.fixture
 def regrow_real_system(_regrow_running: System) -> System:
     """A system of processes and sockets; the test is marked real, and must leave nothing behind."""
+    return _regrow_running
+
+
+@pytest.fixture
+def regrow_lockstep_system(_regrow_running: System) -> System:
+    """A system of processes in virtual time, which moves when all are idle; see actors.lockstep.
+    The test is marked real, and must leave nothing behind."""
     return _regrow_running
 
 
@@ -356,6 +373,12 @@ def system(regrow_system: VirtualSystem) -> VirtualSystem:
 def real_system(regrow_real_system: System) -> System:
     """The same as regrow_real_system."""
     return regrow_real_system
+
+
+@pytest.fixture
+def lockstep_system(regrow_lockstep_system: System) -> System:
+    """The same as regrow_lockstep_system."""
+    return regrow_lockstep_system
 
 
 @pytest.fixture

@@ -249,7 +249,7 @@ async def test_misspelled(system): ...
         ("def test_it(system): ...", "the test must be an async def"),
         ("async def test_it(system, real_system): ...", "a test has one system"),
         ("async def test_it(real_system, network): ...", "a test has one system"),
-        ("async def test_it(real_system, regrow_clock): ...", "no virtual time on a real system"),
+        ("async def test_it(real_system, regrow_clock): ...", "no clock that jumps on a real"),
         (
             "@pytest.mark.regrow(on='real')\nasync def test_it(network): ...",
             "there is no weather",
