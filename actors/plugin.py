@@ -15,8 +15,9 @@ user's fixture shadows them.
 Invariants
 ----------
 * A test that uses none of these fixtures, itself or through another, is not touched, unless it is
-  marked ``regrow``: then it runs in virtual time; or, ``on="real"``, in real time, within the same
-  bound as a test on processes, and must leave nothing behind either.
+  marked ``regrow``: then it runs in virtual time; or, ``on="real"``, in real time (``on="lockstep"``:
+  on a lockstep's clock), within the same bound as a test on processes, and must leave nothing
+  behind either.
 * A session without such tests pays for this module alone: what it takes to run them is imported
   when the first of them runs.
 * Without ``--regrow-seed`` a seed is a function of the test's id.
@@ -223,7 +224,10 @@ def _kind_of(item: pytest.Function, marked: Mapping[str, Any]) -> str:
     """Of a test that has no parameter for it."""
     on = marked.get("on", "virtual")
     if _OURS.isdisjoint(item.fixturenames):
-        return str(on if isinstance(on, str) else on[0] if len(on) == 1 else "virtual")
+        kind = on if isinstance(on, str) else on[0] if len(on) == 1 else "virtual"
+        if kind not in KINDS:
+            raise pytest.UsageError(f"regrow: on is one of {', '.join(KINDS)}, not {kind!r}")
+        return str(kind)
     kinds = [kind for name, kind in _OF_ONE_KIND.items() if name in item.fixturenames]
     return kinds[0] if kinds else "virtual"
 

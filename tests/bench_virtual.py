@@ -81,7 +81,7 @@ class Branch(Actor):
 
 
 def hours_per_s(virtual_s: float, by_cpu: bool = False) -> float:
-    """Virtual hours a second, of the wall or of a processor, of a tree of `NODES` that only lives."""
+    """Virtual hours a second, of the wall or of a processor, of `NODES` that only live."""
     rate = cpu_s = 0.0
 
     async def measure() -> None:

@@ -115,3 +115,22 @@ def test_they_are_marked_real(pytester: pytest.Pytester) -> None:
     tests = "async def test_it(lockstep_system): ...\n"
     result = run(pytester, tests, "-m", "real", "--collect-only", "-q")
     assert [line for line in result.outlines if "::" in line] == ["test_it.py::test_it"]
+
+
+def test_a_marked_test_may_open_its_system_itself(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+from actors.lockstep import open_lockstep_system
+
+@pytest.mark.regrow(on="lockstep")
+async def test_it():
+    async with open_lockstep_system() as system:
+        counter = await system.spawn(Counter, 3)
+        began = trio.current_time()
+        await trio.sleep(500)
+        assert await counter.ask(Counter.add, 4) == 7
+        assert trio.current_time() == began + 500
+""",
+    )
+    result.assert_outcomes(passed=1)
