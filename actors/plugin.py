@@ -15,9 +15,8 @@ user's fixture shadows them.
 Invariants
 ----------
 * A test that uses none of these fixtures, itself or through another, is not touched, unless it is
-  marked ``regrow``: then it runs in virtual time; or, ``on="real"``, in real time (``on="lockstep"``:
-  on a lockstep's clock), within the same bound as a test on processes, and must leave nothing
-  behind either.
+  marked ``regrow``: then it runs in virtual time; or, ``on="real"``, in real time, ``"lockstep"``,
+  on such a clock, within the same bound as a test on processes, and must leave nothing behind.
 * A session without such tests pays for this module alone: what it takes to run them is imported
   when the first of them runs.
 * Without ``--regrow-seed`` a seed is a function of the test's id.

@@ -30,7 +30,7 @@ async def test_all(chaos, system, regrow_kind):
     probe.monitor(counter)
     await chaos.freeze(counter)
     await chaos.thaw(counter)
-    await trio.sleep(0.1 if regrow_kind == "real" else 500.0)
+    await trio.sleep(0.1 if regrow_kind == "real" else 50.0)
     assert await counter.ask(Counter.add, 1) == 5
     await chaos.kill(counter)
     down = await probe.expect(Down, ref=counter)
@@ -56,7 +56,7 @@ class Stubborn(Actor):
 
 async def test_clean(lockstep_system):
     assert not kept
-    await trio.sleep(500)
+    await trio.sleep(50)
 
 @pytest.mark.regrow(on="lockstep")
 async def test_a_socket(system):
@@ -128,9 +128,9 @@ async def test_it():
     async with open_lockstep_system() as system:
         counter = await system.spawn(Counter, 3)
         began = trio.current_time()
-        await trio.sleep(500)
+        await trio.sleep(50)
         assert await counter.ask(Counter.add, 4) == 7
-        assert trio.current_time() == began + 500
+        assert trio.current_time() == began + 50
 """,
     )
     result.assert_outcomes(passed=1)
