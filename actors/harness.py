@@ -4,7 +4,7 @@ Invariants
 ----------
 * The system is opened in the test's own trio run, before what uses it, and closed after that.
 * A test ends within its bound, and says what it waited for.
-* A real test has left nothing behind, or fails.
+* A test on processes has left nothing behind, or fails.
 """
 
 from __future__ import annotations
@@ -12,24 +12,29 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import trio
 from trio.abc import Clock, Instrument
 
+from actors.case import WALL
 from actors.leftovers import LeftBehindError, nothing_left
-from actors.plugin import WALL
+from actors.lockstep import open_lockstep_system
 from actors.system import Opening, System, open_system
 from actors.trial import Bound, run_virtually
 from actors.virtual import open_virtual_system
+from runtime.lockstep_clock import LockstepClock
 from runtime.weather import Weather
 
 if TYPE_CHECKING:
-    from actors.plugin import Case
+    from actors.case import Case
 
-_VIRTUAL = frozenset({"weather", "log", "fault", "reliable"})
-"""Options of a virtual system; a real one of the same test does without."""
+_ONLY: Final = {
+    **dict.fromkeys(("weather", "log", "fault", "reliable"), "virtual"),
+    "patience_s": "lockstep",
+}
+"""Options of one kind; the other systems of the same test do without."""
 
 
 def run(
@@ -44,6 +49,8 @@ def run(
     try:
         if case.kind == "virtual":
             _run_virtually(case, main, clock, instruments)
+        elif case.kind == "lockstep":
+            _run_in_lockstep(case, main, instruments)
         else:
             _run_for_real(case, main, instruments)
     except trio.TooSlowError as late:
@@ -80,6 +87,17 @@ def _run_for_real(
     bound = case.bound = Bound(deadline_s)
     with nothing_left(check=case.marked.get("leaks", True)):
         trio.run(bound.run, main, instruments=instruments)
+
+
+def _run_in_lockstep(
+    case: Case, main: Callable[[], Awaitable[object]], instruments: Sequence[Instrument]
+) -> None:
+    __tracebackhide__ = True
+    wall_s = WALL * case.duration("real_deadline_s")
+    bound = case.bound = Bound(case.duration("deadline_s"), wall_s)
+    with nothing_left(check=case.marked.get("leaks", True)):
+        clock = LockstepClock()
+        trio.run(bound.run, _timed(case, main), clock=clock, instruments=instruments)
 
 
 def _single(group: BaseException) -> BaseException:
@@ -131,13 +149,16 @@ class _InOrder(Instrument):
 async def open_case(case: Case, options: Mapping[str, Any]) -> AsyncIterator[System]:
     """The system of a test."""
     options = {"output": _print, **options, **case.options}
+    options = {k: v for k, v in options.items() if _ONLY.get(k, case.kind) == case.kind}
     opening: Opening[Any]
     if case.kind == "virtual":
         if isinstance(weather := options.get("weather"), Weather):
             options["weather"] = _seeded(weather, case.seed)
         opening = open_virtual_system(**{"seed": case.seed, **options})
+    elif case.kind == "lockstep":
+        opening = open_lockstep_system(**{"seed": case.seed, **options})
     else:
-        opening = open_system(**{k: v for k, v in options.items() if k not in _VIRTUAL})
+        opening = open_system(**options)
     async with opening as system:
         system.expect_s = case.duration("expect_s")
         system.nodes.guardians.pace(case.duration("beat_s"))

@@ -1,4 +1,4 @@
-"""The pytest plugin: a user's actors under test, on virtual or on real systems.
+"""The pytest plugin: a user's actors under test, on virtual or on real systems, or in between.
 
     async def test_a_counter_adds(system: VirtualSystem) -> None:
         counter = await system.spawn(Counter, 3)
@@ -6,16 +6,17 @@
 
 Installing the package registers it; pytest-trio runs the tests. There is nothing to configure.
 
-Fixtures: ``regrow_system``, ``regrow_real_system``, ``regrow_network``, ``regrow_chaos``,
-``regrow_clock`` (virtual time, with or without a system), ``regrow_seed``, ``regrow_kind``; and
-``regrow_options``, for a user to override. The short names ``system``, ``real_system``,
-``network`` and ``chaos`` are the same, unless a user's fixture shadows them.
+Fixtures: ``regrow_system``, ``regrow_real_system``, ``regrow_lockstep_system``,
+``regrow_network``, ``regrow_chaos``, ``regrow_clock`` (virtual time, with or without a system),
+``regrow_seed``, ``regrow_kind``; and ``regrow_options``, for a user to override. The short names
+``system``, ``real_system``, ``lockstep_system``, ``network`` and ``chaos`` are the same, unless a
+user's fixture shadows them.
 
 Invariants
 ----------
 * A test that uses none of these fixtures, itself or through another, is not touched, unless it is
-  marked ``regrow``: then it runs in virtual time; or, ``on="real"``, in real time, within the same
-  bound as a test on processes, and must leave nothing behind either.
+  marked ``regrow``: then it runs in virtual time; or, ``on="real"``, in real time, ``"lockstep"``,
+  on such a clock, within the same bound as a test on processes, and must leave nothing behind.
 * A session without such tests pays for this module alone: what it takes to run them is imported
   when the first of them runs.
 * Without ``--regrow-seed`` a seed is a function of the test's id.
@@ -24,37 +25,24 @@ Invariants
 from __future__ import annotations
 
 import inspect
-import math
-import re
-import zlib
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from actors.case import DURATIONS, KINDS, WALL, Case, marks_of, seconds
 from actors.settings import Settings
 
 if TYPE_CHECKING:
     from actors.chaos import Chaos
     from actors.system import System
-    from actors.trial import Bound
     from actors.virtual import VirtualSystem
     from runtime.memory import MemoryNetwork
 
-KINDS: Final = ("virtual", "real")
-FAULTS_SHOWN: Final = 50
-WALL: Final = 5.0
-"""A virtual run may take so many times the seconds of a real one."""
+_OF_ONE_KIND: Final = {"regrow_real_system": "real", "regrow_lockstep_system": "lockstep"}
+_SHORT: Final = frozenset({"system", "real_system", "lockstep_system", "network", "chaos"})
 _OURS: Final = frozenset({"regrow_seed", "regrow_kind", "regrow_clock"})
 """Each of our fixtures uses one of these."""
-_RUN: Final = re.compile(r"\[run\d+\]$|-run\d+(?=[\]-])|(?<=\[)run\d+-")
-_DURATIONS: Final = {
-    "deadline_s": (600.0, "virtual seconds that a test may take"),
-    "real_deadline_s": (60.0, "seconds that a test on processes may take; a virtual one: 5 times"),
-    "beat_s": (0.25, "seconds between two heartbeats"),
-    "expect_s": (3.0, "seconds that a probe waits where nothing else is said"),
-}
 
 
 # -- options and marks
@@ -62,9 +50,9 @@ _DURATIONS: Final = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("regrow", "actors under test")
-    for name, (default, what) in _DURATIONS.items():
+    for name, (default, what) in DURATIONS.items():
         option = f"--regrow-{name.replace('_', '-')}"
-        group.addoption(option, type=_seconds, metavar="S", help=f"{what}; default {default:g}")
+        group.addoption(option, type=seconds, metavar="S", help=f"{what}; default {default:g}")
         parser.addini(f"regrow_{name}", f"{what} ({option})", default=None)
     group.addoption("--regrow-seed", type=int, metavar="N", help="the seed of every virtual run")
     group.addoption("--regrow-runs", type=int, metavar="N", help="run each test from N seeds")
@@ -74,49 +62,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "regrow(on, seed, runs, deadline_s, beat_s, expect_s, leaks, **options): how a test of "
-        'actors is run. on: "virtual", "real" or both in a list; runs: from so many seeds, one '
-        "after another; leaks=False: no leak check; options are those of open_virtual_system and "
-        "open_system; weather takes the seed of the run.",
+        'actors is run. on: "virtual", "real", "lockstep" or several in a list; runs: from so many '
+        "seeds, one after another; leaks=False: no leak check; options are those of what opens the "
+        "system; weather takes the seed of the run.",
     )
     config.addinivalue_line("markers", "real: a test of actors on processes and sockets")
-
-
-def _seconds(text: str | float) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise ValueError(f"not a number of seconds: {text!r}")
-    return value
-
-
-def _duration(config: pytest.Config, marked: Mapping[str, Any], name: str) -> float:
-    """What the mark says, else the command line, else the ini file, else the default."""
-    chosen = marked.get(name)
-    if chosen is None:
-        chosen = config.getoption(f"regrow_{name}")
-    if chosen is None:
-        chosen = config.getini(f"regrow_{name}")
-    try:
-        return _seconds(_DURATIONS[name][0] if chosen is None else chosen)
-    except (TypeError, ValueError):
-        raise pytest.UsageError(f"regrow: {name} is a number of seconds, not {chosen!r}") from None
-
-
-def _marked(node: Any) -> dict[str, Any]:
-    """The keywords of all its marks; the nearest one stands, a parameter's before the test's."""
-    found: dict[str, Any] = {}
-    own = node.callspec.marks if hasattr(node, "callspec") else []
-    nearest = [mark for mark in own if mark.name == "regrow"]
-    for mark in (*nearest, *node.iter_markers("regrow")):
-        if mark.args:
-            raise pytest.UsageError(f"pytest.mark.regrow takes keywords alone, not {mark.args!r}")
-        found = {**mark.kwargs, **found}
-    return found
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if _OURS.isdisjoint(metafunc.fixturenames):
         return
-    marked = _marked(metafunc.definition)
+    marked = marks_of(metafunc.definition)
     on = marked.get("on", ())
     kinds = [on] if isinstance(on, str) else list(on)
     if wrong := [kind for kind in kinds if kind not in KINDS]:
@@ -143,58 +99,6 @@ def _runs(config: pytest.Config, marked: Mapping[str, Any]) -> int:
 # -- which tests
 
 
-@dataclass
-class Case:
-    """One test that uses our fixtures, and what became of it so far."""
-
-    item: pytest.Function
-    kind: str
-    marked: dict[str, Any]
-    offset: int = 0  # of its seed, where it runs from several
-    bound: Bound | None = None
-    systems: list[System] = field(default_factory=list)
-    ended_s: float = 0.0
-
-    def duration(self, name: str) -> float:
-        """One of `_DURATIONS`, for this test."""
-        return _duration(self.item.config, self.marked, name)
-
-    @property
-    def id(self) -> str:
-        """Of the test, from whatever seed it runs."""
-        return _RUN.sub("", self.item.nodeid)
-
-    @property
-    def seed(self) -> int:
-        chosen = self.item.config.getoption("regrow_seed")
-        if chosen is None:
-            chosen = self.marked.get("seed", zlib.crc32(self.id.encode()))
-        return int(chosen) + self.offset
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Those that open the system."""
-        own = {"on", "seed", "runs", "leaks", *_DURATIONS}
-        return {name: value for name, value in self.marked.items() if name not in own}
-
-    def sections(self) -> Iterator[tuple[str, str]]:
-        """What the report of its failure says beside the failure."""
-        if self.kind == "virtual":
-            yield (
-                "regrow",
-                f"seed {self.seed}, ended at {self.ended_s:g} s of its clock; to replay it:\n"
-                f'pytest "{self.id}" --regrow-seed {self.seed}',
-            )
-        for system in self.systems:
-            network = getattr(system, "network", None)
-            if network is not None and network.faults:
-                told = [f"  {fault!r}" for fault in network.faults[:FAULTS_SHOWN]]
-                yield f"regrow: what the weather did ({len(network.faults)})", "\n".join(told)
-            for probe in system.probes:
-                if unread := probe.account(only_unread=True):
-                    yield f"regrow: what {probe.ref} has not read", unread
-
-
 EXPLORING = pytest.StashKey[Settings]()
 CASE = pytest.StashKey[Case]()
 
@@ -205,11 +109,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not isinstance(item, pytest.Function) or not _ours(item):
             continue
         params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-        marked = _marked(item)
+        marked = marks_of(item)
         kind = params.get("regrow_kind", _kind_of(item, marked))
         case = Case(item, kind, marked, params.get("regrow_seed", 0))
         item.stash[CASE] = case
-        if kind == "real":
+        if kind != "virtual":
             item.add_marker("real")
         if _runner(config) and inspect.iscoroutinefunction(item.function):
             item.add_marker(pytest.mark.trio(run=_run_of(case)))
@@ -225,8 +129,14 @@ def _ours(item: pytest.Function) -> bool:
 
 def _kind_of(item: pytest.Function, marked: Mapping[str, Any]) -> str:
     """Of a test that has no parameter for it."""
-    alone = _OURS.isdisjoint(item.fixturenames) and marked.get("on") in ("real", ["real"])
-    return "real" if alone or "regrow_real_system" in item.fixturenames else "virtual"
+    on = marked.get("on", "virtual")
+    if _OURS.isdisjoint(item.fixturenames):
+        kind = on if isinstance(on, str) else on[0] if len(on) == 1 else "virtual"
+        if kind not in KINDS:
+            raise pytest.UsageError(f"regrow: on is one of {', '.join(KINDS)}, not {kind!r}")
+        return str(kind)
+    kinds = [kind for name, kind in _OF_ONE_KIND.items() if name in item.fixturenames]
+    return kinds[0] if kinds else "virtual"
 
 
 def _runner(config: pytest.Config) -> bool:
@@ -263,13 +173,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         why = "explore opens a system for each run, and a fixture has none"
     elif not inspect.iscoroutinefunction(case.item.function):
         why = "the test must be an async def"
-    elif "regrow_real_system" in names and ("regrow_system" in names or case.kind != "real"):
-        why = "a test has one system: regrow_system (on=[...] says which kind) or the real one"
-    elif case.kind == "real" and ("regrow_network" in names or "regrow_clock" in names):
-        why = "there is no weather and no virtual time on a real system"
+    elif any(kind != case.kind for name, kind in _OF_ONE_KIND.items() if name in names) or (
+        "regrow_system" in names and not _OF_ONE_KIND.keys().isdisjoint(names)
+    ):
+        why = "a test has one system: regrow_system (on=[...] says which kind) or one of the others"
+    elif case.kind != "virtual" and ("regrow_network" in names or "regrow_clock" in names):
+        why = f"there is no weather and no clock that jumps on a {case.kind} system"
     if why:
         uses = ["pytest.mark.regrow"] if _OURS.isdisjoint(names) else []
-        uses += sorted({"system", "real_system", "network", "chaos"}.intersection(names))
+        uses += sorted(_SHORT.intersection(names))
         uses += sorted(name for name in names if name.startswith("regrow_"))
         pytest.fail(f"{case.id} uses {', '.join(uses)}: {why}", pytrace=False)
 
@@ -304,7 +216,7 @@ def regrow_seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def regrow_kind(request: pytest.FixtureRequest, regrow_seed: int) -> str:
-    """Which kind of system this test runs on: "virtual" or "real"."""
+    """Which kind of system this test runs on: "virtual", "real" or "lockstep"."""
     return _case(request).kind
 
 
@@ -326,7 +238,7 @@ def regrow_options() -> dict[str, Any]:
 @pytest.fixture
 def _regrow_exploring(request: pytest.FixtureRequest, regrow_options: dict[str, Any]) -> Any:
     """What `actors.explore` is to know of this session."""
-    case = Case(request.node, "virtual", _marked(request.node))
+    case = Case(request.node, "virtual", marks_of(request.node))
     runs, seed = (request.config.getoption(f"regrow_{name}") for name in ("runs", "seed"))
     wall_s = WALL * case.duration("real_deadline_s")
     settings = request.node.stash[EXPLORING] = Settings(
@@ -354,13 +266,20 @@ async def _regrow_running(
 @pytest.fixture
 def regrow_system(_regrow_running: VirtualSystem) -> VirtualSystem:
     """A system in virtual time, in this process: a minute of heartbeats costs milliseconds. With
-    pytest.mark.regrow(on=["virtual", "real"]) the test runs on a real one, too."""
+    pytest.mark.regrow(on=["virtual", "real", "lockstep"]) the test runs on the others, too."""
     return _regrow_running
 
 
 @pytest.fixture
 def regrow_real_system(_regrow_running: System) -> System:
     """A system of processes and sockets; the test is marked real, and must leave nothing behind."""
+    return _regrow_running
+
+
+@pytest.fixture
+def regrow_lockstep_system(_regrow_running: System) -> System:
+    """A system of processes in virtual time, which moves when all are idle; see actors.lockstep.
+    The test is marked real, and must leave nothing behind."""
     return _regrow_running
 
 
@@ -388,6 +307,12 @@ def system(regrow_system: VirtualSystem) -> VirtualSystem:
 def real_system(regrow_real_system: System) -> System:
     """The same as regrow_real_system."""
     return regrow_real_system
+
+
+@pytest.fixture
+def lockstep_system(regrow_lockstep_system: System) -> System:
+    """The same as regrow_lockstep_system."""
+    return regrow_lockstep_system
 
 
 @pytest.fixture

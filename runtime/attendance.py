@@ -2,8 +2,8 @@
 
 Invariants
 ----------
-* Every wait is bounded: it is pinged every 250 ms, and 1 s without a word is the end of it; 10 s
-  while it starts, 30 s (``import_s``) while it loads a module.
+* Every wait is bounded: it is pinged every 250 ms (``ping_s``), and 1 s without a word, while it
+  owes one, is the end of it; 10 s while it starts, 30 s (``import_s``) while it loads a module.
 * Before it is judged, all that waits is read. If our own loop stood still (Ctrl-Z, say)
   its silence counts from then on.
 * After `attend` it is dead, and every word it had got out was heard. If `attend` is cancelled,
@@ -34,7 +34,11 @@ class Attendance:
     """
 
     def __init__(
-        self, line: Line, on_news: Callable[[FromZygote, list[int]], None], import_s: float
+        self,
+        line: Line,
+        on_news: Callable[[FromZygote, list[int]], None],
+        import_s: float,
+        ping_s: float = PING_S,
     ) -> None:
         self.ready = False
         self.importing: Importing | None = None
@@ -43,6 +47,7 @@ class Attendance:
         self._line = line
         self._on_news = on_news
         self._import_s = import_s
+        self._ping_s = ping_s
         self._outbox: deque[tuple[bytes, Sequence[int], Callable[[], bool]]] = deque()
         self._more = trio.Event()
         self._over = trio.Event()
@@ -124,13 +129,13 @@ class Attendance:
                 n += 1
                 self.put(encode(Ping(n)))
                 self._pinged = True
-            await trio.sleep(PING_S)
+            await trio.sleep(self._ping_s)
             now = trio.current_time()
-            late_s, woke = now - woke - PING_S, now
+            late_s, woke = now - woke - self._ping_s, now
             self._read_waiting()
             if late_s > PING_S:
                 self._heard_at = now
-            if now - self._heard_at > self._patience_s():
+            if self._pinged and now - self._heard_at > self._patience_s():
                 self.overdue = True
                 doing = f", importing {self.importing.module}" if self.importing else ""
                 self.end(f"it has not answered for {now - self._heard_at:.1f} s{doing}")

@@ -59,8 +59,8 @@ class Conductor(trio.abc.Instrument):
     ) -> None:
         self.clock = clock
         self.moves = 0
+        self.patience_s = patience_s
         self._looks = 0
-        self._patience_s = patience_s
         self._owed = owed
         self._doing = doing
         self._outside: Outside
@@ -97,7 +97,7 @@ class Conductor(trio.abc.Instrument):
                 self._fail(failure)
 
     def _conduct(self) -> None:
-        patience = time.monotonic() + self._patience_s
+        patience = time.monotonic() + self.patience_s
         stands_at = self.clock.current_time()
         self._lockstep.void()
         hold = self._outside.hold()
@@ -111,7 +111,7 @@ class Conductor(trio.abc.Instrument):
                     return
                 if self.clock.current_time() != stands_at:
                     stands_at = self.clock.current_time()
-                    patience = time.monotonic() + self._patience_s
+                    patience = time.monotonic() + self.patience_s
             if time.monotonic() > patience:
                 raise RuntimeError(self._complaint(stands_at, hold))
 
@@ -172,7 +172,7 @@ class Conductor(trio.abc.Instrument):
         whose += self.followers.whose(self._doing)
         if not whose:
             whose = [self._owed() or "all wait, and no deadline is set anywhere"]
-        since = f"time has stood still at {stands_at:.3f} s for {self._patience_s:g} real seconds"
+        since = f"time has stood still at {stands_at:.3f} s for {self.patience_s:g} real seconds"
         return f"{since}: {'; '.join(whose)}"
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ import trio
 
 from runtime import procfs
 from runtime.asks import Ask, Asks, ForkedNode
-from runtime.attendance import Attendance
+from runtime.attendance import PING_S, Attendance
 from runtime.errors import SpawnError
 from runtime.launcher import Launcher, last_words
 from runtime.main_module import check_guarded, current_folder, find_main
@@ -68,6 +68,7 @@ class Keeper:
         preload: Sequence[str],
         prepare: str,
         import_s: float,
+        ping_s: float,
     ) -> None:
         self.pid = 0  # the zygote's, 0 between two of them
         self._folder = folder
@@ -78,6 +79,7 @@ class Keeper:
         self._preload = tuple(preload)
         self._prepare = prepare
         self._import_s = import_s
+        self._ping_s = ping_s
         self._main = find_main()
         self._leave: set[str] = set()
         self._tainted = False  # it was we who gave the present zygote up; its asks lose no life
@@ -177,7 +179,7 @@ class Keeper:
             line = self._launcher.launch(self._folder)
         except OSError as error:
             return f"it cannot be started: {error}", False
-        self._zygote = zygote = Attendance(line, self._hear, self._import_s)
+        self._zygote = zygote = Attendance(line, self._hear, self._import_s, self._ping_s)
         self.pid = line.pid
         self._tainted = False
         self._brief()
@@ -280,6 +282,7 @@ async def open_zygote(
     preload: Sequence[str] = PRELOAD,
     prepare: str = "",
     import_s: float = IMPORT_S,
+    ping_s: float = PING_S,
 ) -> AsyncIterator[Keeper]:
     """A zygote is there, and can be asked to `Keeper.fork`. An exception of the body stays itself.
 
@@ -290,6 +293,7 @@ async def open_zygote(
         preload: modules to have in every node; the node's own runtime belongs here.
         prepare: "module:function" to call in the zygote with each module that it loads.
         import_s: seconds that a module may take to be imported.
+        ping_s: how often the zygote is asked for a sign of life.
 
     Raises:
         SpawnError: no zygote could be started.
@@ -299,7 +303,9 @@ async def open_zygote(
     # Not `async with`: the nursery must not see the body's exception, it would wrap it.
     manager = trio.open_nursery()
     nursery = await manager.__aenter__()
-    keeper = Keeper(folder, launcher, nursery, on_exit, on_replaced, preload, prepare, import_s)
+    keeper = Keeper(
+        folder, launcher, nursery, on_exit, on_replaced, preload, prepare, import_s, ping_s
+    )
     try:
         nursery.start_soon(keeper.keep)
         await keeper.settled()

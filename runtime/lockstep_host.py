@@ -43,6 +43,7 @@ class LockstepHost(ProcessHost):
     """Made by `open_lockstep_host`."""
 
     START = START
+    PING_S = POLL_S = 1.0  # each is a turn of all; the zygote's answers do not take time
 
     def __init__(
         self,

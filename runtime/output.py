@@ -149,15 +149,15 @@ class Outputs:
         for name, follower in list(self._followers.items()):
             self._tell(name, follower.poll())
 
-    async def run(self) -> None:
-        """Poll every 250 ms until cancelled; then close all, having told what was left."""
+    async def run(self, poll_s: float = POLL_S) -> None:
+        """Poll until cancelled; then close all, having told what was left."""
 
         async def look(_: float) -> None:
             self.poll()
             await trio.lowlevel.checkpoint()
 
         try:
-            await every(POLL_S, look)
+            await every(poll_s, look)
         finally:
             for name in list(self._followers):
                 self.remove(name)

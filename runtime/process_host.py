@@ -20,6 +20,7 @@ import trio
 from runtime import procfs
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.asks import ForkedNode
+from runtime.attendance import PING_S
 from runtime.evidence import Look, looking_into, read_page
 from runtime.exchange import Exchange
 from runtime.keeper import PRELOAD, Keeper, open_zygote
@@ -28,7 +29,7 @@ from runtime.life import Boot
 from runtime.node_process import START, boot_id, clock_offset
 from runtime.oom import OomWatch
 from runtime.orders import Exited, Order
-from runtime.output import Outputs
+from runtime.output import POLL_S, Outputs
 from runtime.pidfd import close_pidfd, send_signal, wait_exited, wait_status
 from runtime.registrar import Spec
 from runtime.run_folder import (
@@ -103,6 +104,8 @@ class ProcessHost:
     """Made by `open_process_host`."""
 
     START = START
+    PING_S = PING_S
+    POLL_S = POLL_S
 
     def __init__(
         self,
@@ -137,11 +140,12 @@ class ProcessHost:
             on_exit=on_exit,
             preload=(*PRELOAD, self.START.partition(":")[0], REHEARSAL.partition(":")[0]),
             prepare=REHEARSAL,
+            ping_s=self.PING_S,
         ) as self.keeper:
             yield
 
     async def run(self) -> None:
-        await self._outputs.run()
+        await self._outputs.run(self.POLL_S)
 
     def endpoint(self, incarnation: int) -> str:
         return self._wiring.endpoint(incarnation)

@@ -69,7 +69,8 @@ class Row(ABC):
     """One line of the table.
 
     ``must``: None where any figure will do that came without an error. ``aim`` also says which
-    way is better. ``max_rounds``: for what takes long. ``quick``: measure less, for a first look.
+    way is better. ``judged``: False where nothing is promised. ``max_rounds``: for what takes long.
+    ``quick``: measure less, for a first look.
     """
 
     name: ClassVar[str]
@@ -77,6 +78,7 @@ class Row(ABC):
     unit: ClassVar[str]
     must: ClassVar[Limit | None]
     aim: ClassVar[Limit]
+    judged: ClassVar[bool] = True
     max_rounds: ClassVar[int] = 1000
 
     def __init__(self, quick: bool = False) -> None:

@@ -29,6 +29,7 @@ class Mark(enum.Enum):
     AIM = "aim"
     MUST = "ok"
     MISSED = "MISSED"
+    TOLD = ""
     FAILED = "ERROR"
 
 
@@ -45,6 +46,8 @@ class Line:
     def mark(self) -> Mark:
         if self.errors or not self._rounds:
             return Mark.FAILED
+        if not self.row.judged:
+            return Mark.TOLD
         if self.row.must is not None and not self._keeps(self.row.must):
             return Mark.MISSED
         return Mark.AIM if self._keeps(self.row.aim) else Mark.MUST
@@ -60,7 +63,8 @@ class Line:
         """The columns of `HEAD`."""
         row = self.row
         must = "no error" if row.must is None else shown_limit(row.must, row.unit)
-        limits = [must, shown_limit(row.aim, row.unit), self.mark.value, row.floor_name]
+        aim = shown_limit(row.aim, row.unit) if row.judged else "-"
+        limits = [must, aim, self.mark.value, row.floor_name]
         if not self._rounds:
             return [row.name, *("-" for _ in range(5)), *limits]
         worst = max if row.aim.sense == "<=" else min

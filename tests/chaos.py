@@ -38,7 +38,7 @@ from runtime.weather import Rule, Weather
 from tests.chaos_actors import Chaotic
 from tests.chaos_audit import Auditor, settle_journal
 from tests.chaos_driver import Driver, judge_tree
-from tests.chaos_journal import JOURNAL
+from tests.chaos_journal import BUSY_S, JOURNAL
 from tests.chaos_plan import Op, draw
 from tests.real import home_folder, marked, run_folders
 
@@ -145,7 +145,7 @@ def run_real(seed: str, seconds: float, ops: Sequence[Op] | None = None) -> int:
     # Nobody does more, not even for an hour.
     todo = draw(seed, 100 + int(seconds * 10), pace_s=0.15) if ops is None else ops
     done: list[Op] = []
-    JOURNAL.begin(10.0)
+    JOURNAL.begin(BUSY_S)
     old = {name: os.environ.get(name) for name in ("TMPDIR", "XDG_RUNTIME_DIR", "PYTHONPATH")}
     with home_folder() as home:
         root = str(Path(__file__).parent.parent)

@@ -20,6 +20,8 @@ import trio
 
 Pair = tuple[int, int]
 """(sender, receiver): incarnations; the receiver is 0 for whoever holds a name."""
+BUSY_S = 10.0
+"""How late a process of a busy machine may be; in virtual time nothing is."""
 
 
 class Wait(msgspec.Struct):

@@ -259,7 +259,7 @@ async def test_misspelled(system): ...
         ("def test_it(system): ...", "the test must be an async def"),
         ("async def test_it(system, real_system): ...", "a test has one system"),
         ("async def test_it(real_system, network): ...", "a test has one system"),
-        ("async def test_it(real_system, regrow_clock): ...", "no virtual time on a real system"),
+        ("async def test_it(real_system, regrow_clock): ...", "no clock that jumps on a real"),
         (
             "@pytest.mark.regrow(on='real')\nasync def test_it(network): ...",
             "there is no weather",
@@ -330,7 +330,7 @@ def test_real_ones_are_marked_so(
 
 def test_what_a_test_may_run_on_is_checked(pytester: pytest.Pytester) -> None:
     result = run(pytester, "@pytest.mark.regrow(on='moon')\nasync def test_it(system): ...")
-    assert "::test_it: regrow: on is one of virtual, real, not 'moon'" in output(result)
+    assert "::test_it: regrow: on is one of virtual, real, lockstep, not 'moon'" in output(result)
     result = run(pytester, "@pytest.mark.regrow('real')\nasync def test_it(system): ...")
     assert "takes keywords alone, not ('real',)" in output(result)
 
@@ -501,7 +501,7 @@ async def test_it(system, regrow_chaos, request):
 """
     run(pytester, tests).assert_outcomes(passed=1)
     run(pytester, "", "--regrow-beat-s", "0.5").assert_outcomes(passed=1)
-    assert "invalid _seconds value: '-1'" in output(run(pytester, "", "--regrow-beat-s", "-1"))
+    assert "invalid seconds value: '-1'" in output(run(pytester, "", "--regrow-beat-s", "-1"))
     pytester.makeini("[pytest]\nregrow_beat_s = soon\n")
     assert "beat_s is a number of seconds, not 'soon'" in output(run(pytester, ""))
 

@@ -52,6 +52,7 @@ def test_these_are_the_programs() -> None:
     assert list(PROGRAMS) == [
         "counter",
         *("test_counter", "test_both", "test_till", "test_storm", "test_stock", "test_alone"),
+        "test_minute",
         *("tally", "words", "crawler", "sweep"),
     ]
     for name, program in PROGRAMS.items():
@@ -82,7 +83,7 @@ def test_the_tests_pass_and_nothing_is_configured(folder: Path) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout
-    assert re.search(r"\b8 passed", ran.stdout), ran.stdout
+    assert re.search(r"\b9 passed", ran.stdout), ran.stdout
 
 
 def test_the_programs_are_typed(folder: Path) -> None:

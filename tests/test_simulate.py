@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from actors.swarm import PHASES, Swarm, phase_of
 from actors.toll import Toll, measure_toll
 from runtime.guard import BEAT_S
 
+ROOT = Path(__file__).parent.parent
 TOLL = Toll(beat_s=20e-6, check_s=10e-9)
 SHAPES = [2, 8, FLAT]
 
@@ -201,3 +205,19 @@ def test_the_figures_can_be_drawn(tmp_path: Path) -> None:
     plan = Plan(nodes=30, fan_out=5, losses=[0.5], losing_s=2.5, steady_s=1.0, samples=4)
     plot.draw([measure_model(plan)], drawn)
     assert drawn.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.real
+def test_ctrl_c_ends_it_at_once_and_without_a_word() -> None:
+    command = [sys.executable, "-m", "actors.simulate", "--nodes", "3000", "--fan-out", "2"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as simulation:
+        assert simulation.stdout is not None
+        assert simulation.stderr is not None
+        while ", real parts: " not in (line := simulation.stderr.readline()):
+            assert line  # it goes on
+        simulation.send_signal(signal.SIGINT)
+        stdout, stderr = simulation.communicate(timeout=30)
+    assert (simulation.returncode, stdout) == (-signal.SIGINT, "")
+    assert "Traceback" not in stderr
