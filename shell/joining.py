@@ -48,7 +48,8 @@ def join_system(arguments: Sequence[str]) -> int:
     if reason is None:
         return 1
     if not reason.planned:
-        print(f"regrow: {reason}", file=sys.stderr)
+        why = f"{reason}: {reason.message}" if reason.kind == "lost" else str(reason)
+        print(f"regrow: {why}", file=sys.stderr)
     return 0 if reason.planned else 1
 
 
