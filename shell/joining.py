@@ -43,8 +43,8 @@ def join_system(arguments: Sequence[str]) -> int:
     try:
         reason = trio.run(join, wish)
     except* (SpawnError, OSError) as group:
-        for why in _leaves(group):
-            print(f"regrow: {why}", file=sys.stderr)
+        for error in _leaves(group):
+            print(f"regrow: {error}", file=sys.stderr)
     if reason is None:
         return 1
     if not reason.planned:
@@ -69,6 +69,9 @@ def _wish(arguments: Sequence[str]) -> Wish:
         parser.error(f"say the controller's port: {site.host}:PORT, or [ADDRESS]:PORT")
     if (given.key is None) is not given.insecure:
         parser.error("say --key FILE, or --insecure for a system that has no keys")
+    for each in given.listen:
+        if each.port:
+            parser.error(f"a node takes any port: --listen {each.host}, not {each}")
     try:
         if given.insecure:
             check_safe((site, *given.listen), None)

@@ -177,6 +177,52 @@ async def test_a_kill_reaches_it(tmp_path: Path, home: str) -> None:
             assert await worker.ask(Worker.add, 1) == 1
 
 
+async def test_it_ends_in_order_by_a_signal(tmp_path: Path, home: str) -> None:
+    file = str(tmp_path / "join")
+    async with open_system(transport="tcp", join_file=file) as system:
+        address = f"127.0.0.1:{port_of(system)}"
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with joining(home, address, "--key", file, "--name", "far") as process:
+                far = await lookup(system, "far")
+                process.send_signal(number)
+                assert (await far.wait()).kind == "shutdown"
+                assert await ended(process) == 0
+
+
+async def test_one_that_was_frozen_until_it_was_lost_is_told_to_end(
+    tmp_path: Path, home: str
+) -> None:
+    file = str(tmp_path / "join")
+    async with open_system(transport="tcp", join_file=file) as system:
+        address = f"127.0.0.1:{port_of(system)}"
+        options = ("--key", file, "--name", "far", "--lost-after", "2")
+        with joining(home, address, *options) as process:
+            far = await lookup(system, "far")
+            process.send_signal(signal.SIGSTOP)
+            with trio.fail_after(2 + ANSWER_S):
+                assert (await far.wait()).kind == "lost"
+            process.send_signal(signal.SIGCONT)
+            assert await ended(process) == 1
+            assert process.stderr is not None
+            assert process.stderr.read() == "regrow: lost: it was given up\n"
+
+
+async def test_a_kill_of_one_that_is_out_of_reach_gives_it_up(tmp_path: Path, home: str) -> None:
+    file = str(tmp_path / "join")
+    async with open_system(transport="tcp", join_file=file) as system:
+        address = f"127.0.0.1:{port_of(system)}"
+        with joining(home, address, "--key", file, "--name", "far") as process:
+            far = await lookup(system, "far")
+            process.send_signal(signal.SIGSTOP)
+            with trio.fail_after(ANSWER_S):
+                await far.kill()
+            reason = await far.wait()
+            assert reason.kind == "lost"
+            assert reason.message == "it was killed, and has not been heard for 1 s since"
+            process.send_signal(signal.SIGCONT)
+            assert await ended(process) in (-signal.SIGKILL, 1)
+
+
 async def test_its_death_shows_as_cut_off_and_then_as_lost(tmp_path: Path, home: str) -> None:
     file = str(tmp_path / "join")
     async with open_system(transport="tcp", join_file=file) as system:
