@@ -147,6 +147,8 @@ class Joining:
         if join.version != wire.VERSION:
             raise ValueError(f"it speaks version {join.version}, and the system {wire.VERSION}")
         endpoint = parse_endpoint(join.endpoint)
+        if endpoint.kind != parse_endpoint(self._exchange.address.endpoint).kind:
+            raise ValueError(f"it is on {endpoint.kind}, and the system is not")
         if not 0 < join.lost_after_s < math.inf:
             raise ValueError(f"lost_after_s must be more than 0 seconds, not {join.lost_after_s}")
         spec = Spec(

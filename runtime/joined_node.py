@@ -42,13 +42,13 @@ from runtime.guard import BEAT_S
 from runtime.join_file import Pass
 from runtime.keys import Keys, new_secret
 from runtime.life import Node, resolve_behaviour
-from runtime.listening import reserve, site_of
+from runtime.listening import site_of
 from runtime.node_process import FAREWELL_S, MAX_PEERS, boot_id, clock_offset
 from runtime.pair import Peer
 from runtime.status_page import StatusPage
 from runtime.tcp_endpoint import Site, TcpEndpoint
 from runtime.transport import Repeating, Transport
-from runtime.wiring import open_transport
+from runtime.wiring import Kind, open_transport, reserve_ports
 from runtime.zmq_tcp import public_of
 
 CONNECT_S = 5.0
@@ -68,6 +68,7 @@ class Wish(msgspec.Struct, frozen=True):
     stem: str
     hosts: tuple[str, ...] = ()
     lost_after_s: float = 60.0
+    kind: Kind = "tcp"
 
 
 async def join(wish: Wish) -> ExitReason:
@@ -81,8 +82,8 @@ async def join(wish: Wish) -> ExitReason:
     hosts = wish.hosts or (_way_to(wish.site),)
     keys = _keys(wish)
     with ExitStack() as held:
-        bound = [held.enter_context(reserve(host)) for host in hosts]
-        endpoint = _endpoint(bound, keys, 0)
+        bound = [held.enter_context(each) for each in reserve_ports(wish.kind, hosts)]
+        endpoint = _endpoint(wish, bound, keys, 0)
         address, controller = await _ask(wish, hosts, str(endpoint))
         reason: ExitReason | None = None
         try:
@@ -124,9 +125,11 @@ def _keys(wish: Wish) -> Keys | None:
     return Keys(new_secret(), wish.given.member) if wish.given is not None else None
 
 
-def _endpoint(bound: Sequence[socket.socket], keys: Keys | None, incarnation: int) -> TcpEndpoint:
+def _endpoint(
+    wish: Wish, bound: Sequence[socket.socket], keys: Keys | None, incarnation: int
+) -> TcpEndpoint:
     public = public_of(keys.own) if keys is not None else b""
-    return TcpEndpoint(tuple(site_of(each) for each in bound), public, incarnation)
+    return TcpEndpoint(tuple(site_of(each) for each in bound), public, incarnation, wish.kind)
 
 
 async def _ask(wish: Wish, hosts: Sequence[str], endpoint: str) -> tuple[Address, Address]:
@@ -134,12 +137,12 @@ async def _ask(wish: Wish, hosts: Sequence[str], endpoint: str) -> tuple[Address
     number = _NOBODY_YET | secrets.randbits(62)
     keys = _keys(wish)
     public = wish.given.controller if wish.given is not None else b""
-    controller = str(TcpEndpoint((wish.site,), public, CONTROLLER_INCARNATION))
+    controller = str(TcpEndpoint((wish.site,), public, CONTROLLER_INCARNATION, wish.kind))
     answer: wire.Joined | None = None
     async with trio.open_nursery() as nursery:
         with ExitStack() as held:
-            bound = [held.enter_context(reserve(host)) for host in hosts]
-            own = str(_endpoint(bound, keys, number))
+            bound = [held.enter_context(each) for each in reserve_ports(wish.kind, hosts)]
+            own = str(_endpoint(wish, bound, keys, number))
             transport = open_transport(own, number, nursery, MAX_PEERS, keys)
             try:
                 transport.connect(controller)

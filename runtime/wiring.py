@@ -128,7 +128,8 @@ def wiring(net: Net, folder: str) -> Wiring:
     """The wire for what a user asked for.
 
     Raises:
-        OSError: the file of keys cannot be used, see `keep_keys`; or that of joiners, see `write_pass`.
+        OSError: the file of keys cannot be used, see `keep_keys`; or that of joiners, see
+            `write_pass`.
     """
     if net.kind == "ipc":
         return IpcWiring(folder)
@@ -138,6 +139,16 @@ def wiring(net: Net, folder: str) -> Wiring:
         if net.join_file is not None:
             write_pass(net.join_file, Pass(public_of(keys.own), keys.member))
     return (TcpWiring if net.kind == "tcp" else MptcpWiring)(net.listen, keys)
+
+
+def reserve_ports(kind: Kind, hosts: Sequence[str]) -> list[socket.socket]:
+    """Ports of these addresses, as a process on that network has them.
+
+    Raises:
+        OSError: one is no address of this host; it is named.
+    """
+    sites = [Site(host, 0) for host in hosts]
+    return (TcpWiring if kind == "tcp" else MptcpWiring)(sites, None)._reserve()
 
 
 class IpcWiring:

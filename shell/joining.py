@@ -91,6 +91,7 @@ def _wish(arguments: Sequence[str]) -> Wish:
         behaviour.__name__.lower(),
         tuple(each.host for each in given.listen),
         given.lost_after,
+        given.transport,
     )
 
 
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     add("address", metavar="ADDRESS:PORT", type=_site, help="where the controller listens")
     add("arguments", metavar="ARG", nargs="*", help="of the constructor; any text behind --")
     add("--key", metavar="FILE", help="what the controller wrote with --join-file; mode 0600")
+    add("--transport", choices=["tcp", "mptcp"], default="tcp", help="that of the controller")
     add("--insecure", action="store_true", help="a system without keys: loopback alone")
     add("--name", help="of the node (default: its class and a number); a number in a shell's tree")
     add("--actor", metavar="MODULE:CLASS", type=entry, default=_NODE, help=f"default: {_NODE}")
