@@ -136,6 +136,9 @@ class Controller(Registrar, Actor):
         record = self._known(who)
         if isinstance(record, Refusal):
             return Answer(refusal=record)
+        if record.spec.joined:
+            why = f"{record.name} has joined by hand, and can only be started where it was"
+            return Answer(refusal=Refusal(kind="spawn", message=why))
         answer = Answer()
         answered = trio.Event()
 
@@ -201,7 +204,7 @@ class Controller(Registrar, Actor):
             tell_local(record, self._cell.exchange, force=True)
             if not await record.goes_within(POLITE_S):
                 return Answer(refusal=self._lives_on(record))
-        elif record.pid and not record.gone.is_set():
+        elif record.body is not None and not record.gone.is_set():
             record.signal(SIGKILL, _KILL)
             await record.gone.wait()
             return Answer(

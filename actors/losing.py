@@ -65,11 +65,14 @@ class Losing:
             gone = await record.goes_within(max(patience_s - silent_s, 0.0))
             if not gone and record.body is not None and not record.body.held:
                 log.warning("%s is lost: it is cut off for %g s", record.name, patience_s)
-                self._lost[record.incarnation] = record.address.endpoint, -AGAIN_S
-                why = f"it was cut off for {patience_s:g} s (lost_after_s)"
-                self._end(record, ExitReason(kind="lost", message=why))
+                self.give_up(record, f"it was cut off for {patience_s:g} s (lost_after_s)")
         if self._silences.get(record.incarnation) is silence:
             del self._silences[record.incarnation]
+
+    def give_up(self, record: Record, why: str) -> None:
+        """It is lost, here and now. Only for one whose body is not held."""
+        self._lost[record.incarnation] = record.address.endpoint, -AGAIN_S
+        self._end(record, ExitReason(kind="lost", message=why))
 
     def gone(self, incarnation: int) -> None:
         """It is certainly dead now."""

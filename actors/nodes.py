@@ -60,7 +60,7 @@ class Nodes:
         self.guardians = Guardians(exchange, self.roll, self._judged, host.look)
         self.fates = Fates(exchange, self.roll.known, tasks)
         self._hanging = Hanging(host.look, tasks)
-        self._losing = Losing(exchange, self._ended, tasks)
+        self.losing = Losing(exchange, self._ended, tasks)
         self.on_end: Callable[[Record], None] = _nothing
         self._exchange = exchange
         self._host = host
@@ -86,7 +86,7 @@ class Nodes:
                 self._order_cell(record)
             else:
                 try:
-                    body = await self._host.start(record.address, spec)
+                    body = record.body or await self._host.start(record.address, spec)
                 except ValueError as misuse:
                     return Refusal(kind="misuse", message=str(misuse))
                 except Exception as failure:
@@ -261,7 +261,7 @@ class Nodes:
         self.fates.judged(verdict)
         silent_s = verdict.silent_s if was == "ok" else 0.0
         self._hanging.judged(record, silent_s)
-        self._losing.judged(record, silent_s)
+        self.losing.judged(record, silent_s)
         now = trio.current_time()
         self.guardians.stand_in(record)
         if verdict.kind == "ok":
@@ -276,7 +276,7 @@ class Nodes:
         record = self.roll.incarnation(exited.incarnation)
         if record is None:
             return
-        self._losing.gone(record.incarnation)
+        self.losing.gone(record.incarnation)
         if record.reason is not None:
             self._host.forget(record.incarnation)
         elif record.said is None and record.body is not None and record.body.left:

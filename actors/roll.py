@@ -61,10 +61,19 @@ class Roll:
             if f"{stem}-{number}" not in self.places:
                 return f"{stem}-{number}"
 
-    def reserve(self, name: str, spec: Spec, args: bytes) -> Record:
-        """Give the name to a new incarnation, at a place under ``spec.parent``."""
+    def reserve(
+        self,
+        name: str,
+        spec: Spec,
+        args: bytes,
+        endpoint_of: Callable[[int], str] | None = None,
+    ) -> Record:
+        """Give the name to a new incarnation, at a place under ``spec.parent``.
+
+        ``endpoint_of``: where it listens, if that is not for its host to say.
+        """
         self.epitaphs.pop(name, None)
-        record = self._enter(name, spec, args)
+        record = self._enter(name, spec, args, endpoint_of)
         record.sequence = self.places.add(name, spec.parent, record.incarnation).number
         return record
 
@@ -80,23 +89,34 @@ class Roll:
         self.places.died(name, incarnation)
         return record
 
-    def renew(self, before: Record, spec: Spec | None = None, args: bytes | None = None) -> Record:
+    def renew(
+        self,
+        before: Record,
+        spec: Spec | None = None,
+        args: bytes | None = None,
+        endpoint_of: Callable[[int], str] | None = None,
+    ) -> Record:
         """Give the place to the next incarnation. It lives when `Places.revived` says so."""
-        record = self._enter(
-            before.name, spec or before.spec, before.args if args is None else args
-        )
+        args = before.args if args is None else args
+        record = self._enter(before.name, spec or before.spec, args, endpoint_of)
         record.inherit(before)
         record.sequence = self.places.number
         return record
 
-    def _enter(self, name: str, spec: Spec, args: bytes) -> Record:
+    def _enter(
+        self,
+        name: str,
+        spec: Spec,
+        args: bytes,
+        endpoint_of: Callable[[int], str] | None = None,
+    ) -> Record:
         self._incarnation += 1
         if spec.local:
             host = name.partition("/")[0]
             home = self._controller if host == CONTROLLER else self.records[host].address
             endpoint = home.endpoint
         else:
-            endpoint = self._endpoint_of(self._incarnation)
+            endpoint = (endpoint_of or self._endpoint_of)(self._incarnation)
         address = Address(self._controller.system, name, self._incarnation, endpoint)
         record = Record(address, spec, args)
         self.records[name] = record
@@ -141,7 +161,12 @@ class Roll:
         return self.records.get(record.name) is record
 
     def has_host(self, record: Record) -> bool:
-        """Whether it can live again where it lived: a local cell needs its old process."""
+        """Whether it can live again where it lived: a local cell needs its old process.
+
+        Who has joined by hand must do so again.
+        """
+        if record.spec.joined:
+            return False
         if not record.spec.local:
             return True
         host = record.name.partition("/")[0]

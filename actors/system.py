@@ -37,6 +37,7 @@ from actors.audits import Audits
 from actors.child_spec import check
 from actors.controller import Controller
 from actors.facade import Facade
+from actors.joining import Joining
 from actors.nodes import Nodes
 from actors.path_manager import NAME as PATH_MANAGER
 from actors.path_manager import PathManager
@@ -138,6 +139,7 @@ def open_system(
     listen: Sequence[str] = (),
     keys: str | None = None,
     insecure: bool = False,
+    join_file: str | None = None,
 ) -> Opening[System]:
     """``async with open_system() as system:`` runs a system for the length of the block.
 
@@ -163,6 +165,8 @@ def open_system(
             ``"[2001:db8::7]:5555"``; the port is the controller's, nodes take any. Default:
             127.0.0.1.
         keys: a file of mode 0600 that keeps the system's keys, made if there is none.
+        join_file: where to write, with mode 0600, what ``regrow join`` needs to start a node of
+            this system on another host; a file of before is replaced.
         insecure: no keys and no encryption; loopback addresses alone, and then every user of
             this host can call.
 
@@ -175,7 +179,7 @@ def open_system(
             holds a tree, and this is no resumption, or there is none to resume.
     """
     check({"strategy": strategy, "intensity": intensity})
-    net = check_net(transport, listen, keys, insecure)
+    net = check_net(transport, listen, keys, insecure, join_file)
     opening = partial(open_process_host, output or _to_stderr, net)
     claim = claiming(state, resume)
     return Opening(opening, System, signals, strategy, intensity, claim=claim)
@@ -357,6 +361,7 @@ async def _open_runtime(
             stopping = Stopping(nodes, exchange, nursery)
             regrowth = regrow(nodes, stopping)
             controller = Controller(nodes, stopping, regrowth, Audits(nodes, exchange))
+            Joining(exchange, nodes, nursery)
             LocalCells(exchange)
             cell = Cell(exchange, exchange.address, handlers_of(Controller))
             await nursery.start(exchange.run)

@@ -19,6 +19,9 @@ Invariants
 from typing import Any
 
 from runtime.address import Address
+from runtime.admission import Join as Join
+from runtime.admission import Joined as Joined
+from runtime.admission import Signal as Signal
 from runtime.envelope_base import Envelope as Envelope
 from runtime.exits import ExitReason
 from runtime.inquiry import Account as Account
@@ -364,6 +367,7 @@ type_union: Any = (
     | Run | Monitor | Demonitor | Fallen | Suspicion | Link | Snapshot
     | Audit | Account | Mark | Marked | Letters | Ping | Pong | Traced | Station
     | LinksAsked | LinksTold
+    | Join | Joined | Signal
 )  # fmt: skip
 
 VERSION = 1

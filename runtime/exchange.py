@@ -197,6 +197,9 @@ class Exchange(Settling):
 
     def _stranger(self, incarnation: int, parts: Sequence[Any]) -> Peer | None:
         first = parts[0][0] if parts else None
+        if type(first) is wire.Join and self.joining is not None:
+            self.joining(first)
+            return None
         if (
             type(first) is not wire.Hello
             or first.address.incarnation != incarnation

@@ -82,6 +82,11 @@ class Guard:
         )
         control[wire.Pace] = lambda peer, envelope, _: self.pace(envelope.beat_s)
 
+    @property
+    def heeded_at(self) -> float:
+        """When its guardian last acknowledged a beat, or another guardian began."""
+        return self._acknowledged.since
+
     # -- what the controller decides
 
     def guard(self, sequence: int, address: Address, pid: int) -> None:

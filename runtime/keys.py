@@ -26,6 +26,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -35,7 +36,8 @@ from runtime.tcp_endpoint import KEY_BYTES, from_text, to_text
 
 _HEAD: Final = "# regrow keys: who can read this file belongs to the system\n"
 _MAX_FILE_BYTES: Final = 4096
-_MODE: Final = 0o600
+MODE: Final = 0o600
+_NAMES: Final = ("own", "member")
 
 
 class Keys(msgspec.Struct, frozen=True, array_like=True):
@@ -75,10 +77,10 @@ def keep_keys(path: str) -> Keys:
         pass
     keys = new_keys()
     draft = f"{path}.{secrets.token_hex(4)}"
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
     try:
         with os.fdopen(fd, "w") as file:
-            os.fchmod(fd, _MODE)
+            os.fchmod(fd, MODE)
             file.write(f"{_HEAD}own = {to_text(keys.own)}\nmember = {to_text(keys.member)}\n")
             file.flush()
             os.fsync(fd)
@@ -96,6 +98,12 @@ def read_keys(path: str) -> Keys:
         PermissionError: it is not ours alone.
         OSError: it cannot be read, or holds something else.
     """
+    found = parse_file(path, read_private(path), _NAMES)
+    return Keys(found["own"], found["member"])
+
+
+def read_private(path: str) -> bytes:
+    """The content of a file of secrets. Raises like `read_keys`."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -112,28 +120,34 @@ def read_keys(path: str) -> Keys:
                 f"the keys in {path} are not read: it belongs to user {found.st_uid}, "
                 f"and we are user {os.geteuid()}"
             )
-        if mode != _MODE:
+        if mode != MODE:
             raise PermissionError(
-                f"the keys in {path} are not read: its mode is {mode:04o}, must be {_MODE:04o}"
+                f"the keys in {path} are not read: its mode is {mode:04o}, must be {MODE:04o}"
             )
-        return _parse(path, os.read(fd, _MAX_FILE_BYTES))
+        return os.read(fd, _MAX_FILE_BYTES)
     finally:
         os.close(fd)
 
 
-def _parse(path: str, data: bytes) -> Keys:
+def parse_file(path: str, data: bytes, names: Sequence[str]) -> dict[str, bytes]:
+    """The keys of these names that a file holds: NAME = KEY, a line each.
+
+    Raises:
+        OSError: it does not.
+    """
+    wanted = [f"{name} = KEY" for name in names]
     found: dict[str, bytes] = {}
     for number, line in enumerate(data.decode("ascii", "replace").splitlines(), 1):
         name, equals, text = line.partition("=")
         name = name.strip()
         if not line.strip() or line.startswith("#"):
             continue
-        if not equals or name not in ("own", "member") or name in found:
-            raise OSError(f"{path}: line {number} is not own = KEY or member = KEY, once each")
+        if not equals or name not in names or name in found:
+            raise OSError(f"{path}: line {number} is not {' or '.join(wanted)}, once each")
         try:
             found[name] = from_text(text.strip())
         except ValueError as error:
             raise OSError(f"{path}: line {number}: {error}") from None
-    if len(found) != 2:
-        raise OSError(f"{path} does not hold both keys: own = KEY and member = KEY")
-    return Keys(found["own"], found["member"])
+    if len(found) != len(names):
+        raise OSError(f"{path} does not hold both keys: {' and '.join(wanted)}")
+    return found

@@ -96,10 +96,10 @@ class Node:
         self._stop_reason = ExitReason(kind="shutdown")
         self._cell: Cell | None = None
 
-    def stop(self) -> None:
-        """End politely, as by SIGTERM."""
+    def stop(self, reason: ExitReason | None = None) -> None:
+        """End politely, as by SIGTERM, or for another reason."""
         if not self._stopping.is_set():
-            self._stop_reason = ExitReason(kind="shutdown", signal=SIGTERM)
+            self._stop_reason = reason or ExitReason(kind="shutdown", signal=SIGTERM)
         self._stopping.set()
 
     async def run(self) -> ExitReason:

@@ -51,6 +51,7 @@ class Outbox:
         self.here.shares_clock = True
         self.linked: Callable[[Peer], None] = _ignore
         self.unheard: Callable[[int], None] = _ignore  # told who speaks and is not heard
+        self.joining: Callable[[wire.Join], None] | None = None  # told who would like to join
         self.strays: Counter[str] = Counter()
         self.boot_id = boot_id
         self.clock: Callable[[], float] = monotonic

@@ -40,6 +40,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hang_after_s: float = math.inf
     lost_after_s: float = 60.0
     local: bool = False
+    joined: bool = False  # it came by itself, and nobody here can start it
     start_s: float = 30.0
     mailbox_messages: int = 8192
     mailbox_bytes: int = 32 * 1024 * 1024

@@ -18,8 +18,9 @@ Invariants
   comes neither twice nor after a later one.
 * No frame is copied. They are kept until the peer has them: to a read-only view that was sent
   nobody may write until then, which is longer than until the message has left.
-* What it costs: 30 to 40 us a message and end beside 4 over bare memory on a busy machine, where a
-  batch of many is one message.
+* What it costs: 8 us of CPU a message, both ends together, where each is answered by another (10
+  before the steady state had a way of its own); several times that on the clock of a busy machine.
+  A batch of many is one message.
 * One timer, a task in ``nursery``, runs while something is due, and none otherwise.
 * Before it asks what was lost, it reads all that waits; and one that stood still waits a little.
 * One record for each process that was ever heard: what it said last must not be heard again.
@@ -135,6 +136,8 @@ class Reliable:
         if step is None:
             return True  # an answer brings it on its way
         taken = self._transmit(link, sending, step)
+        if sending.due >= self._due and link in self._timed:
+            return taken
         return self._time(link) and taken
 
     def send_once(self, endpoint: str, frames: Sequence[Buffer]) -> bool:
@@ -238,9 +241,11 @@ class Reliable:
         if link is None or link.sending is None:
             return  # it is over
         sending = link.sending
-        for step in sending.answer(packet.upto, packet.latest, packet.above, now):
+        leaving = sending.answer(packet.upto, packet.latest, packet.above, now)
+        for step in leaving:
             self._transmit(link, sending, step)
-        self._time(link)
+        if leaving or sending.due < self._due:
+            self._time(link)
 
     def _answer_urgent(self) -> None:
         urgent, self._urgent = self._urgent, {}

@@ -117,9 +117,16 @@ class Sending:
         if fresh and self._probe[0] == fresh:
             self._round_trip.took(now - self._probe[1])
         for number in range(self._upto + 1, upto + 1):
-            self._arrived(number, fresh, now)
-        self._upto = max(self._upto, upto)
-        self._latest = max(self._latest, latest)
+            sent = self._sent.pop(number, None)  # as in `_arrived`: every message comes by here
+            if sent is not None and sent.order == fresh:
+                self._round_trip.took(now - sent.at)
+        if upto > self._upto:
+            self._upto = upto
+        if fresh:
+            self._latest = latest
+        if not self._sent and not self._waiting:
+            self.due = math.inf
+            return []
         if above:
             for number in self._came(upto, latest, above):
                 self._arrived(number, fresh, now)
@@ -228,7 +235,15 @@ class Receiving:
             self.due = -math.inf
             return []
         self._packets += 1
-        self._bytes += sum(map(len, frames))
+        for frame in frames:
+            self._bytes += len(frame)
+        if not ahead and not self._bits and number > 1:  # in order, as nearly all
+            self.upto = number
+            if self._packets >= ANSWER_PACKETS or self._bytes >= ANSWER_BYTES:
+                self.due = -math.inf
+            elif self.due > now + ANSWER_S:
+                self.due = now + ANSWER_S
+            return [frames]
         enough = self._packets >= ANSWER_PACKETS or self._bytes >= ANSWER_BYTES
         if ahead or self._bits or enough or number == 1:
             self.due = -math.inf

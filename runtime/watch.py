@@ -155,17 +155,17 @@ class Acknowledged:
 
     def __init__(self, period_s: float, now: float) -> None:
         self._period_s = period_s
-        self._since = now
+        self.since = now
 
     def acknowledged(self, now: float) -> None:
         """Note an acknowledgement, or that another guardian begins."""
-        self._since = now
+        self.since = now
 
     def set_period(self, period_s: float, now: float) -> None:
         """Expect acknowledgements at another period, from ``now`` on."""
         self._period_s = checked_period(period_s)
-        self._since = now
+        self.since = now
 
     def unheeded(self, now: float) -> bool:
         """Whether two periods or more have passed without an acknowledgement."""
-        return now - self._since >= 2 * self._period_s
+        return now - self.since >= 2 * self._period_s

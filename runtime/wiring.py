@@ -22,6 +22,7 @@ import trio
 
 from runtime.address import CONTROLLER_INCARNATION
 from runtime.errors import SpawnError
+from runtime.join_file import Pass, write_pass
 from runtime.keys import Keys, keep_keys, new_keys
 from runtime.listening import listen_at, reserve, site_of
 from runtime.multipath.streams import Streams
@@ -44,19 +45,25 @@ class Net(msgspec.Struct, frozen=True):
 
     ``listen``: where the controller listens, with its ports; nodes do on the same addresses, on
     any ports. ``keys``: the file of a long-lived system. ``insecure``: no keys, loopback alone.
+    ``join_file``: where to write what a joiner needs.
     """
 
     kind: Kind = "ipc"
     listen: tuple[Site, ...] = ()
     keys: str | None = None
     insecure: bool = False
+    join_file: str | None = None
 
 
 IPC = Net()
 
 
 def check_net(
-    kind: str, listen: Sequence[str] = (), keys: str | None = None, insecure: bool = False
+    kind: str,
+    listen: Sequence[str] = (),
+    keys: str | None = None,
+    insecure: bool = False,
+    join_file: str | None = None,
 ) -> Net:
     """What a user has said, if it makes sense.
 
@@ -66,7 +73,8 @@ def check_net(
     if kind not in ("ipc", "tcp", "mptcp"):
         raise ValueError(f"transport must be ipc, tcp or mptcp, not {kind!r}")
     if kind == "ipc":
-        for name, value in (("listen", listen), ("keys", keys), ("insecure", insecure)):
+        given = {"listen": listen, "keys": keys, "insecure": insecure, "join_file": join_file}
+        for name, value in given.items():
             if value:
                 raise ValueError(f"{name} is for a network: not with transport ipc")
         return IPC
@@ -75,9 +83,11 @@ def check_net(
     sites = tuple(parse_site(each) for each in listen) or (LOOPBACK,)
     if insecure and keys is not None:
         raise ValueError("insecure means that there are no keys: not with keys")
+    if insecure and join_file is not None:
+        raise ValueError("insecure means that there are no keys: not with join_file")
     if insecure:
         check_safe(sites, None)
-    return Net("tcp" if kind == "tcp" else "mptcp", sites, keys, insecure)
+    return Net("tcp" if kind == "tcp" else "mptcp", sites, keys, insecure, join_file)
 
 
 class Wiring(Protocol):
@@ -118,14 +128,27 @@ def wiring(net: Net, folder: str) -> Wiring:
     """The wire for what a user asked for.
 
     Raises:
-        OSError: the file of keys cannot be used, see `keep_keys`.
+        OSError: the file of keys cannot be used, see `keep_keys`; or that of joiners, see
+            `write_pass`.
     """
     if net.kind == "ipc":
         return IpcWiring(folder)
     keys = None
     if not net.insecure:
         keys = new_keys() if net.keys is None else keep_keys(net.keys)
+        if net.join_file is not None:
+            write_pass(net.join_file, Pass(public_of(keys.own), keys.member))
     return (TcpWiring if net.kind == "tcp" else MptcpWiring)(net.listen, keys)
+
+
+def reserve_ports(kind: Kind, hosts: Sequence[str]) -> list[socket.socket]:
+    """Ports of these addresses, as a process on that network has them.
+
+    Raises:
+        OSError: one is no address of this host; it is named.
+    """
+    sites = [Site(host, 0) for host in hosts]
+    return (TcpWiring if kind == "tcp" else MptcpWiring)(sites, None)._reserve()
 
 
 class IpcWiring:

@@ -248,7 +248,7 @@ def _offer(socket: "zmq.Socket[bytes]", frames: Sequence[Buffer]) -> bool:
             if isinstance(owner, zmq.Frame) and len(owner) == len(frame):
                 socket.send(owner, flags, copy=False)  # libzmq counts who holds it
             else:
-                socket.send(frame, flags)
+                _send(socket, frame, flags)
     except zmq.Again:
         return False
     return True

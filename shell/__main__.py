@@ -1,4 +1,5 @@
 """``regrow``: the shell on stdin and stdout. ``regrow run``: a tree of the user's own.
+``regrow join``: a node of a system elsewhere.
 
 The only place where the shell meets the real system. stdout holds answers and notices
 and nothing else; diagnostics go to stderr.
@@ -14,6 +15,7 @@ import sys
 import trio
 
 from shell.classes import import_from_here
+from shell.joining import join_system
 from shell.options import parse_options
 from shell.planting import open_forest
 from shell.process import Process
@@ -22,6 +24,8 @@ from shell.unattended import Unattended
 
 def main() -> int:
     """Run the shell to its end; returns the exit status (2 for wrong usage)."""
+    if sys.argv[1:2] == ["join"]:
+        return join_system(sys.argv[2:])
     options = parse_options()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="regrow: %(message)s")
     _fill_descriptors()

@@ -42,6 +42,8 @@ class Options(msgspec.Struct, frozen=True):
     keys: str | None = None
     """The file that holds them, if one does."""
     insecure: bool = False
+    join_file: str | None = None
+    """Where to write what joiners need."""
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
@@ -64,7 +66,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     if given.resume and given.state is None:
         parser.error("--resume takes a state to resume from: --state PATH")
     try:
-        check_net(given.transport, given.listen, given.keys, given.insecure)
+        check_net(given.transport, given.listen, given.keys, given.insecure, given.join_file)
     except ValueError as error:
         parser.error(str(error))
     return Options(
@@ -87,6 +89,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         listen=tuple(given.listen),
         keys=given.keys,
         insecure=given.insecure,
+        join_file=given.join_file,
     )
 
 
@@ -94,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="regrow",
         description="Trees of supervised processes, by commands on stdin; 'help' lists them.",
-        epilog="regrow run MODULE:CLASS runs a tree of your own: see regrow run --help.",
+        epilog="regrow run MODULE:CLASS runs a tree of your own: see regrow run --help. "
+        "regrow join ADDRESS starts a node of a system elsewhere: see regrow join --help.",
         allow_abbrev=False,
     )
     parser.set_defaults(root="", arguments=(), no_shell=False)
@@ -117,7 +121,7 @@ def _run_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "root",
         metavar="MODULE:CLASS",
-        type=_entry,
+        type=entry,
         help="also from the working directory",
     )
     parser.add_argument(
@@ -148,14 +152,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add("--unordered", action="store_true", help="print answers as they come")
     add(
         "--deadline",
-        type=_seconds,
+        type=seconds,
         default=2.0,
         metavar="SECONDS",
         help="how long exec and ping wait for a node (default: 2)",
     )
     add(
         "--start-deadline",
-        type=_seconds,
+        type=seconds,
         default=30.0,
         metavar="SECONDS",
         help="how long create waits for a node (default: 30)",
@@ -205,13 +209,18 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         " (default: keys of this one run, in no file)",
     )
     add(
+        "--join-file",
+        metavar="FILE",
+        help="write what regrow join needs to start a node on another host to this file, mode 0600",
+    )
+    add(
         "--insecure",
         action="store_true",
         help="no keys and no encryption: on loopback addresses alone, for everybody on this host",
     )
 
 
-def _entry(text: str) -> str:
+def entry(text: str) -> str:
     try:
         return check_entry(text)
     except ValueError as error:
@@ -223,18 +232,18 @@ def _intensity(text: str) -> tuple[int, float]:
     try:
         if not (slash and count.isascii() and count.isdigit()):
             raise ValueError
-        return int(count), _seconds(period)
+        return int(count), seconds(period)
     except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(
             f"must be a number of restarts and of seconds, as in 5/10, not {text!r}"
         ) from None
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     try:
-        seconds = float(text)
+        value = float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a number of seconds, not {text!r}") from None
-    if not 0 < seconds < math.inf:
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"must be more than 0 seconds, not {text}")
-    return seconds
+    return value

@@ -54,6 +54,7 @@ async def open_forest(options: Options) -> AsyncIterator[Forest]:
         listen=options.listen,
         keys=options.keys,
         insecure=options.insecure,
+        join_file=options.join_file,
         **supervision(options),
     ) as system:
         if options.transport == "mptcp":

@@ -12,6 +12,7 @@ from actors.actor import Actor
 from actors.down import Down
 from actors.ref import ActorRef
 from actors.system import open_system
+from tests.cut_actors import Sink
 from tests.cutting import cut_all
 from tests.real import ANSWER_S
 
@@ -20,24 +21,6 @@ pytestmark = pytest.mark.real
 ASKS = 2500
 TELLS = 2500
 STREAMED = 3000
-
-
-class Sink(Actor):
-    """Notes all that it is told and asked, in order."""
-
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-        self.told: list[int] = []
-
-    async def ask(self, number: int) -> int:
-        self.asked.append(number)
-        return number
-
-    async def tell(self, number: int) -> None:
-        self.told.append(number)
-
-    async def seen(self) -> tuple[list[int], list[int]]:
-        return self.asked, self.told
 
 
 class Source(Actor):

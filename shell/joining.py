@@ -1,0 +1,137 @@
+"""``regrow join ADDRESS:PORT --key FILE``: this process becomes a node of a system elsewhere.
+
+Invariants
+----------
+* The status is 0 after a planned end, 1 if it could not join or ended badly, 2 for wrong usage.
+* Why it ended, unless it was stopped, is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+import trio
+
+from actors.requests import entry_of, prepare
+from runtime.constructor import constructor_of
+from runtime.errors import SpawnError, WireError
+from runtime.exits import ExitReason
+from runtime.join_file import read_pass
+from runtime.joined_node import Wish, join
+from runtime.run_folder import raise_open_file_limit
+from runtime.tcp_endpoint import Site, parse_site
+from runtime.zmq_tcp import check_safe
+from shell.arguments import read_arguments
+from shell.classes import find_class, import_from_here
+from shell.options import entry, seconds
+
+_NODE = "actors.node:ComputeNode"
+
+
+def join_system(arguments: Sequence[str]) -> int:
+    """Be a node until it ends; returns the exit status."""
+    import_from_here()
+    wish = _wish(arguments)
+    raise_open_file_limit()
+    gc.collect()
+    gc.freeze()
+    reason: ExitReason | None = None
+    try:
+        reason = trio.run(join, wish)
+    except* (SpawnError, OSError) as group:
+        for error in _leaves(group):
+            print(f"regrow: {error}", file=sys.stderr)
+    if reason is None:
+        return 1
+    if not reason.planned:
+        why = f"{reason}: {reason.message}" if reason.kind == "lost" else str(reason)
+        print(f"regrow: {why}", file=sys.stderr)
+    return 0 if reason.planned else 1
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for each in group.exceptions:
+        found.extend(_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
+    return found
+
+
+def _wish(arguments: Sequence[str]) -> Wish:
+    """What the command line says. `SystemExit` for wrong usage, a file of keys included."""
+    parser = _parser()
+    given = parser.parse_intermixed_args(arguments)
+    site: Site = given.address
+    if not site.port:
+        parser.error(f"say the controller's port: {site.host}:PORT, or [ADDRESS]:PORT")
+    if (given.key is None) is not given.insecure:
+        parser.error("say --key FILE, or --insecure for a system that has no keys")
+    for each in given.listen:
+        if each.port:
+            parser.error(f"a node takes any port: --listen {each.host}, not {each}")
+    try:
+        if given.insecure:
+            check_safe((site, *given.listen), None)
+        passport = read_pass(given.key) if given.key is not None else None
+        behaviour = find_class(given.actor)
+        parameters = constructor_of(behaviour)
+        args, keywords = read_arguments(behaviour.__name__, parameters, given.arguments)
+        _, encoded = prepare(partial(behaviour, **keywords), tuple(args))
+    except (SpawnError, WireError, OSError, ValueError, TypeError) as error:
+        parser.error(str(error))
+    return Wish(
+        site,
+        passport,
+        entry_of(behaviour),
+        encoded,
+        given.name or "",
+        behaviour.__name__.lower(),
+        tuple(each.host for each in given.listen),
+        given.lost_after,
+        given.transport,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="regrow join",
+        description="Start a node here that belongs to a system whose controller is elsewhere, "
+        "and was started with --transport tcp --listen ADDRESS:PORT --join-file FILE.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("address", metavar="ADDRESS:PORT", type=_site, help="where the controller listens")
+    add("arguments", metavar="ARG", nargs="*", help="of the constructor; any text behind --")
+    add("--key", metavar="FILE", help="what the controller wrote with --join-file; mode 0600")
+    add("--transport", choices=["tcp", "mptcp"], default="tcp", help="that of the controller")
+    add("--insecure", action="store_true", help="a system without keys: loopback alone")
+    add("--name", help="of the node (default: its class and a number); a number in a shell's tree")
+    add("--actor", metavar="MODULE:CLASS", type=entry, default=_NODE, help=f"default: {_NODE}")
+    add(
+        "--listen",
+        action="append",
+        default=[],
+        type=_site,
+        metavar="ADDRESS",
+        help="where others reach this node, again for more; the port is any"
+        " (default: this host's address on the way to the controller)",
+    )
+    add(
+        "--lost-after",
+        type=seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="end when the controller has been silent for so long, and be given up after so long"
+        " (default: 60)",
+    )
+    return parser
+
+
+def _site(text: str) -> Site:
+    try:
+        return parse_site(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

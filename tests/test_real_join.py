@@ -1,0 +1,312 @@
+"""Nodes that join by hand: ``regrow join``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from actors.actor import Actor, reentrant
+from actors.down import Down
+from actors.ref import ActorRef
+from actors.system import System, open_system
+from runtime import envelope as wire
+from runtime import joined_node
+from runtime.codec import Buffer, encode
+from runtime.errors import ActorDeadError, SpawnError, UnreachableError
+from runtime.join_file import Pass, read_pass, write_pass
+from runtime.joined_node import Wish
+from runtime.keys import new_secret
+from runtime.tcp_endpoint import Site, parse_endpoint
+from runtime.zmq_tcp import public_of
+from tests.real import ANSWER_S, REGROW, ROOT, environment, open_console, until
+
+pytestmark = pytest.mark.real
+
+
+class Worker(Actor):
+    """A bit of everything."""
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+        self.downs: list[str] = []
+
+    async def add(self, amount: int) -> int:
+        self.value += amount
+        return self.value
+
+    async def count(self, limit: int) -> AsyncIterator[int]:
+        for number in range(limit):
+            yield number
+
+    async def pid(self) -> int:
+        return os.getpid()
+
+    async def ask_other(self, other: ActorRef[Worker], amount: int) -> int:
+        self.monitor(other)
+        return await other.ask(Worker.add, amount)
+
+    async def on_down(self, down: Down) -> None:
+        self.downs.append(f"{down.ref.name} {down.reason.kind}")
+
+    @reentrant
+    async def until_heard(self, down: str) -> None:
+        await until(lambda: down in self.downs)
+
+    async def grow(self) -> int:
+        child = await self.spawn(Worker, 5, name="child")
+        return await child.ask(Worker.add, 1)
+
+
+NODE = "actors.node:ComputeNode"
+
+
+def listening_port(pid: int) -> int:
+    """The one on which that process listens, 0 as long as there is none."""
+    inodes = {
+        os.readlink(path).partition("[")[2][:-1]
+        for path in Path(f"/proc/{pid}/fd").iterdir()
+        if path.is_symlink()
+    }
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, *rest = line.split()
+        if state == "0A" and rest[5] in inodes:
+            return int(local.partition(":")[2], 16)
+    return 0
+
+
+def port_of(system: System) -> int:
+    return parse_endpoint(system.exchange.address.endpoint).sites[0].port
+
+
+@contextmanager
+def joining(
+    home: str, address: str, *options: str, actor: str = "tests.test_real_join:Worker"
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that joins; killed at the end of the block if it is there still."""
+    argv = [REGROW, "join", address, "--actor", actor, *options]
+    process = subprocess.Popen(
+        argv, stderr=subprocess.PIPE, text=True, env=environment(home), cwd=ROOT
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def lookup(system: System, name: str) -> ActorRef[Worker]:
+    with trio.fail_after(ANSWER_S):
+        while True:
+            try:
+                return await system.lookup(name, Worker)
+            except (LookupError, ActorDeadError):
+                await trio.sleep(0.02)
+
+
+async def ended(process: subprocess.Popen[str]) -> int:
+    await until(lambda: process.poll() is not None)
+    return process.returncode
+
+
+def state(system: System, name: str) -> str:
+    found = system.nodes.places.state(name)
+    return found.value if found is not None else "none"
+
+
+@pytest.mark.parametrize("transport", ["tcp", "mptcp"])
+async def test_a_node_that_joins_works_as_any(transport: str, tmp_path: Path, home: str) -> None:
+    file = str(tmp_path / "join")
+    with trio.fail_after(3 * ANSWER_S):
+        async with open_system(transport=transport, join_file=file) as system:
+            near = await system.spawn(Worker, name="near")
+            address = f"127.0.0.1:{port_of(system)}"
+            with joining(
+                home, address, "--key", file, "--name", "far", "--transport", transport, "40"
+            ) as process:
+                far = await lookup(system, "far")
+                assert await far.ask(Worker.pid) == process.pid
+                assert await far.ask(Worker.add, 2) == 42
+                for _ in range(2000):
+                    await far.tell(Worker.add, 1)
+                assert await near.ask(Worker.ask_other, far, 0) == 2042
+                assert await far.ask(Worker.ask_other, near, 7) == 7
+                async with far.stream(Worker.count, 3000) as numbers:
+                    assert [number async for number in numbers] == list(range(3000))
+                assert await far.ask(Worker.grow) == 6  # on the controller's host
+                rows = {row.name: (row.parent, row.state, row.pid) for row in await system.tree()}
+                assert rows["far"] == ("controller", "ok", 0)
+                assert rows["child"][0] == "far"
+                with pytest.raises(SpawnError, match="far has joined by hand"):
+                    await far.restart()
+                await near.kill()
+                await far.ask(Worker.until_heard, "near killed")
+                reason = await far.stop()
+                assert reason.kind == "shutdown"
+                assert await ended(process) == 0
+                assert [row.name for row in await system.tree()] == ["near"]
+                audit = await system.audit()
+                assert audit.balances
+
+
+async def test_it_ends_with_its_system(tmp_path: Path, home: str) -> None:
+    file = str(tmp_path / "join")
+    async with AsyncExitStack() as stack:
+        async with open_system(transport="tcp", join_file=file) as system:
+            address = f"127.0.0.1:{port_of(system)}"
+            process = stack.enter_context(joining(home, address, "--key", file))
+            await lookup(system, "worker-1")
+        assert await ended(process) == 0
+
+
+async def test_a_kill_reaches_it(tmp_path: Path, home: str) -> None:
+    file = str(tmp_path / "join")
+    async with open_system(transport="tcp", join_file=file) as system:
+        address = f"127.0.0.1:{port_of(system)}"
+        with joining(home, address, "--key", file) as process:
+            reason = await (await lookup(system, "worker-1")).kill()
+            assert (reason.kind, reason.signal) == ("killed", signal.SIGKILL)
+            assert await ended(process) == -signal.SIGKILL
+        with joining(home, address, "--key", file, "--name", "worker-1"):  # its place is free
+            await until(lambda: state(system, "worker-1") == "ok")
+            worker = await lookup(system, "worker-1")
+            assert await worker.ask(Worker.add, 1) == 1
+
+
+async def test_it_ends_in_order_by_a_signal(tmp_path: Path, home: str) -> None:
+    file = str(tmp_path / "join")
+    async with open_system(transport="tcp", join_file=file) as system:
+        address = f"127.0.0.1:{port_of(system)}"
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with joining(home, address, "--key", file, "--name", "far") as process:
+                far = await lookup(system, "far")
+                process.send_signal(number)
+                assert (await far.wait()).kind == "shutdown"
+                assert await ended(process) == 0
+
+
+async def test_one_that_was_frozen_until_it_was_lost_is_told_to_end(
+    tmp_path: Path, home: str
+) -> None:
+    file = str(tmp_path / "join")
+    async with open_system(transport="tcp", join_file=file) as system:
+        address = f"127.0.0.1:{port_of(system)}"
+        options = ("--key", file, "--name", "far", "--lost-after", "2")
+        with joining(home, address, *options) as process:
+            far = await lookup(system, "far")
+            process.send_signal(signal.SIGSTOP)
+            with trio.fail_after(2 + ANSWER_S):
+                assert (await far.wait()).kind == "lost"
+            process.send_signal(signal.SIGCONT)
+            assert await ended(process) == 1
+            assert process.stderr is not None
+            assert process.stderr.read() == "regrow: lost: it was given up\n"
+
+
+async def test_a_kill_of_one_that_is_out_of_reach_gives_it_up(tmp_path: Path, home: str) -> None:
+    file = str(tmp_path / "join")
+    async with open_system(transport="tcp", join_file=file) as system:
+        address = f"127.0.0.1:{port_of(system)}"
+        with joining(home, address, "--key", file, "--name", "far") as process:
+            far = await lookup(system, "far")
+            process.send_signal(signal.SIGSTOP)
+            with trio.fail_after(ANSWER_S):
+                await far.kill()
+            reason = await far.wait()
+            assert reason.kind == "lost"
+            assert reason.message == "it was killed, and has not been heard for 1 s since"
+            process.send_signal(signal.SIGCONT)
+            assert await ended(process) in (-signal.SIGKILL, 1)
+
+
+async def test_its_death_shows_as_cut_off_and_then_as_lost(tmp_path: Path, home: str) -> None:
+    file = str(tmp_path / "join")
+    async with open_system(transport="tcp", join_file=file) as system:
+        address = f"127.0.0.1:{port_of(system)}"
+        options = ("--key", file, "--name", "far", "--lost-after", "4")
+        with joining(home, address, *options) as process:
+            far = await lookup(system, "far")
+            process.kill()
+            await until(lambda: state(system, "far") == "cut off")
+            with pytest.raises(UnreachableError):
+                await far.ask(Worker.add, 1)
+            with trio.fail_after(4 + ANSWER_S):
+                reason = await far.wait()
+            assert reason.kind == "lost"
+            assert "lost_after_s" in reason.message
+            assert state(system, "far") == "dead"
+
+
+async def test_it_ends_by_itself_when_the_controller_falls_silent(
+    tmp_path: Path,
+) -> None:
+    file = str(tmp_path / "join")
+    options = ("--transport", "tcp", "--listen", "127.0.0.1", "--join-file", file)
+    async with open_console(*options) as console:
+        await until(lambda: listening_port(console.pid) > 0)
+        port = listening_port(console.pid)
+        options = ("--key", file, "--name", "7", "--lost-after", "2")
+        with joining(console.home, f"127.0.0.1:{port}", *options, actor=NODE) as process:
+            with trio.fail_after(ANSWER_S):
+                while await console.ask("ping 7") != "Ok: 1":  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+            assert await console.ask_all("exec 7 time", "ping 7") == ["Ok:7: 0", "Ok: 1"]
+            console.signal(signal.SIGKILL)
+            assert await ended(process) == 1
+            assert process.stderr is not None
+            said = process.stderr.read()
+            assert "the controller has been silent for 2 s" in said
+            assert "Traceback" not in said
+
+
+async def test_who_cannot_join_is_told_why(tmp_path: Path, home: str) -> None:
+    file, other = str(tmp_path / "join"), str(tmp_path / "other")
+    async with open_system(transport="tcp", join_file=file) as system:
+        await system.spawn(Worker, name="near")
+        port = port_of(system)
+        write_pass(other, Pass(public_of(new_secret()), read_pass(file).member))
+        half = str(tmp_path / "half")
+        write_pass(half, Pass(read_pass(file).controller, new_secret()))
+        wide = str(tmp_path / "wide")
+        Path(wide).write_bytes(Path(file).read_bytes())  # noqa: ASYNC240
+        for key, name, where, status, why in (
+            (file, "near", port, 1, "the name near is taken"),
+            (file, "a b", port, 1, "not a name for an actor: 'a b'"),
+            (file, "a/b", port, 1, "not a name for a node: 'a/b'"),
+            (file, "far", 1, 1, "127.0.0.1:1 cannot be reached: Connection refused"),
+            (wide, "far", port, 2, "its mode is 0644, must be 0600"),
+            (other, "far", port, 1, "does not answer within 10 s: is it a controller"),
+            (half, "far", port, 1, "does not answer within 10 s: is it a controller"),
+        ):
+            options = ("--key", key, "--name", name)
+            with joining(home, f"127.0.0.1:{where}", *options) as process:
+                code = await ended(process)
+                assert process.stderr is not None
+                said = process.stderr.read()
+                assert why in said
+                assert "Traceback" not in said
+                assert code == status
+        assert [row.name for row in await system.tree()] == ["near"]
+
+
+async def test_another_version_is_refused(
+    tmp_path: Path, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = str(tmp_path / "join")
+
+    def of_the_future(join: wire.Join) -> list[Buffer]:
+        return encode(msgspec.structs.replace(join, version=wire.VERSION + 1))
+
+    async with open_system(transport="tcp", join_file=file) as system:
+        site = Site("127.0.0.1", port_of(system))
+        monkeypatch.setattr(joined_node, "encode", of_the_future)
+        with pytest.raises(SpawnError, match="it speaks version 2, and the system 1"):
+            await joined_node.join(Wish(site, read_pass(file), "a:B", b"", "far", "b"))
+        assert await system.tree() == []
