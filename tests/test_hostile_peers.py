@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -122,6 +123,11 @@ async def record(target: TcpEndpoint, keys: Keys) -> bytes:
     return bytes(sent)
 
 
+def tcp_endpoint(target: ActorRef[Target]) -> TcpEndpoint:
+    """Whoever calls may do so by plain TCP."""
+    return msgspec.structs.replace(parse_endpoint(target.endpoint), kind="tcp")
+
+
 EXPECTED = {
     "scan": {"left early"},
     "loris": {"left early", "shut"},
@@ -135,15 +141,16 @@ EXPECTED = {
 }
 
 
+@pytest.mark.parametrize("wire", ["tcp", "mptcp"])
 @pytest.mark.parametrize("kind", ATTACKS)
 async def test_a_node_serves_its_friends_and_does_not_grow(
-    kind: str, tmp_path: Path, home: str
+    kind: str, wire: str, tmp_path: Path, home: str
 ) -> None:
     said: list[tuple[str, str]] = []
     file = str(tmp_path / "keys")
     async with open_system(
         signals=False,
-        transport="tcp",
+        transport=wire,
         keys=file,
         output=lambda name, line: said.append((name, line)),
     ) as system:
@@ -152,14 +159,15 @@ async def test_a_node_serves_its_friends_and_does_not_grow(
         recording = str(tmp_path / "recording")
         if kind == "replay":
             member = Keys(new_secret(), read_keys(file).member)
-            heard = await record(parse_endpoint(target.endpoint), member)
+            heard = await record(tcp_endpoint(target), member)
             Path(recording).write_bytes(heard)  # noqa: ASYNC240
+        at = tcp_endpoint(target)
         pid = await target.ask(Target.pid)
         _, quiet = await caller.ask(Caller.round_trips_us, target, 1.0)
         before = await target.ask(Target.counts)
         forget_peak(pid)
         small = peak_mib(pid)
-        async with open_attack(kind, target.endpoint, recording):
+        async with open_attack(kind, str(at), recording):
             _, busy = await caller.ask(Caller.round_trips_us, target, SECONDS)
             newcomer = await system.spawn(Caller, name="newcomer")
             assert await newcomer.ask(Caller.round_trip_us, target, 0.1) > 0

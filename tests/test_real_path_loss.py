@@ -21,9 +21,11 @@ from runtime.cell import Cell
 from runtime.exchange import Exchange
 from runtime.keys import Keys, new_secret
 from runtime.listening import listen_at
+from runtime.multipath import network_link
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.path_manager import open_path_manager
 from runtime.multipath.streams import Streams
+from runtime.reliable import Reliable
 from runtime.signature import signature_of
 from runtime.tcp_endpoint import Site, TcpEndpoint
 from runtime.zmq_mptcp import MptcpTransport
@@ -140,9 +142,10 @@ async def open_pair(server: Host, client: Host, *, guarded: bool) -> AsyncIterat
                 streams=streams,
             )
             wires.append(transport)
+            kept = Reliable(transport, nursery)
             address = Address("s", name, incarnation, transport.endpoint)
             offset = trio.current_time() - time.monotonic()
-            return Exchange(address, transport, boot_id="b", clock_offset=offset)
+            return Exchange(address, kept, boot_id="b", clock_offset=offset)
 
         wires: list[MptcpTransport] = []
         near, far = exchange("near", 1, client, 2), exchange("far", 2, server, 1)
@@ -224,3 +227,28 @@ async def test_a_lost_path_costs_no_message_and_no_order(
             assert pair.streams() == streams  # no stream was opened anew
             assert all(peer.dead is None for peer in pair.near.peers.values())
             assert not guarded or lost_s < 5 * 0.5
+
+
+async def test_when_all_paths_are_lost_for_a_while_the_link_goes_on_where_it_was(
+    hosts: tuple[Host, Host],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(network_link, "UNANSWERED_S", 2.0)
+    client = hosts[1]
+    with trio.fail_after(BOUND_S):
+        async with open_pair(*hosts, guarded=True) as pair, trio.open_nursery() as nursery:
+            streams = pair.streams()
+            nursery.start_soon(pair.talk, ROUNDS // 4)
+            client.filter("output oifname { eth1, eth2 } drop", "input iifname { eth1, eth2 } drop")
+            await trio.sleep(8.0)
+            asked = pair.asked
+            assert asked < ROUNDS // 2
+            client.unfilter()
+            begin = trio.current_time()
+            await until(lambda: pair.asked > asked + 10, BOUND_S)
+            with capsys.disabled():
+                print(f" back after {trio.current_time() - begin:.1f} s", end=" ")
+        assert pair.ledger.seen == list(range(pair.asked))
+        assert pair.asked == ROUNDS // 2 + 20
+        assert not pair.streams() & streams  # all were opened anew

@@ -12,6 +12,7 @@ Invariants
 * A stream that is plain TCP though the kernel has MPTCP is dialled again when nothing was said for
   `QUIET_S`: if the new one is better, the old one ends first, and nothing is lost or overtaken.
   If it is not, the next attempt takes twice as long to come, to `HOPELESS_S`.
+* A stream on which something waits, and nothing was acknowledged for `UNANSWERED_S`, is ended.
 * Local sockets have no names in the file system. That only this process connects to them is for who
   listens to see to.
 """
@@ -45,6 +46,7 @@ QUIET_S: Final = 0.1
 MEND_S: Final = 5.0
 HOPELESS_S: Final = 300.0
 FULL_S: Final = 0.1
+UNANSWERED_S: Final = 10.0
 AT_ONCE: Final = 16
 _OUT_OF: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -144,10 +146,12 @@ class Outgoing:
             return REFUSED_S
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._mend, self.pump)
+            nursery.start_soon(_end_unanswered, self.pump)
             await self.pump.run()
             nursery.cancel_scope.cancel()
         failure, self.pump = self.pump.failure, None
-        self.failure = (failure and failure.strerror) or "the peer has hung up"
+        told = failure and (failure.strerror or str(failure))
+        self.failure = told or "the peer has hung up"
         return HUNG_UP_S
 
     def leave(self) -> None:
@@ -191,6 +195,23 @@ class Outgoing:
         if self.pump is None:
             return StreamReport(outgoing=True, note=f"not connected: {self.failure}")
         return report_on(self.pump, self._streams, outgoing=True)
+
+
+async def _end_unanswered(pump: Pump) -> None:
+    """End a stream on which something waits, and no path has brought an answer for a while.
+
+    Its own next attempt may be a minute away when a path comes back; a new stream's is not. A peer
+    who is there and does not read answers all the same.
+    """
+    while True:
+        await trio.sleep(UNANSWERED_S / 4)
+        try:
+            paths = full_info(pump.outer).living
+        except OSError:
+            continue  # plain TCP has a timeout of its own
+        silent_ms = min((path.tcp.last_ack_recv for path in paths), default=0)
+        if _unsent(pump) and silent_ms > UNANSWERED_S * 1000:
+            pump.fail(TimeoutError(f"nothing was acknowledged for {UNANSWERED_S:g} s"))
 
 
 def _unsent(pump: Pump) -> int:
@@ -243,7 +264,7 @@ class Incoming:
                 if error.errno in _OUT_OF:
                     await trio.sleep(FULL_S)
                 continue  # else the caller has left already
-            self.last = _text(name)
+            self.last = name[0]
             self._take_in(outer, nursery)
             number += 1
             if number % AT_ONCE == 0:

@@ -146,8 +146,12 @@ class Pump:
         except trio.ClosedResourceError:
             self.scope.cancel()  # by `close`
         except OSError as error:
-            self.failure = self.failure or error
-            self.scope.cancel()
+            self.fail(error)
+
+    def fail(self, failure: OSError) -> None:
+        """End both directions, as if one of them had failed so."""
+        self.failure = self.failure or failure
+        self.scope.cancel()
 
     def drain_now(self, limit_s: float) -> None:
         """Carry out what ``inner`` has left, without the loop; this blocks for so long at most.

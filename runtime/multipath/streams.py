@@ -15,6 +15,7 @@ from typing import Final
 from runtime.listening import MakeSocket
 
 _LACKING: Final = (errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL)
+UNANSWERED_MS: Final = 10_000
 _KEEPALIVE: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
@@ -53,6 +54,8 @@ class Streams:
 def settle(stream: socket.socket) -> None:
     """Small messages leave at once, and a peer that vanished is noticed in minutes."""
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with suppress(OSError):  # not on MPTCP sockets
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS)
     with suppress(OSError):  # not on MPTCP sockets of kernels before 6.13
         for option in _KEEPALIVE:
             stream.setsockopt(*option)
