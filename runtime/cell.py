@@ -69,7 +69,12 @@ class Cell(Service):
                         if snapshot_every_s:
                             nursery.start_soon(self.keeping.run)
                     started()
-                    await self._serve()
+                    try:
+                        await self._serve()
+                    except trio.Cancelled:
+                        if self.ending is None and not nursery.cancel_scope.cancel_called:
+                            self.ending = ExitReason(kind="shutdown")  # its process ends
+                        raise
                     if self.keeping is not None and self.ending is not None and self.ending.planned:
                         self.keeping.take_now()  # it may be restarted
                     if self.ending is None or self.ending.planned:

@@ -253,6 +253,7 @@ class Dweller(Actor):
         await trio.sleep_forever()
 
 
+@pytest.mark.regrow(seed=0, runs=20)
 @pytest.mark.parametrize("handler", [Dweller.dwell, Dweller.linger])
 async def test_what_a_cell_was_asked_when_its_process_ended_says_that_it_died(
     system: VirtualSystem, handler: Callable[[Dweller], Coroutine[Any, Any, None]]
