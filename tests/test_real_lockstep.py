@@ -169,6 +169,20 @@ async def test_a_zygote_that_is_killed_is_replaced(lockstep_clock: LockstepClock
         assert system.host.keeper.pid not in (0, zygote)  # type: ignore[attr-defined]
 
 
+async def test_a_zygote_lives_while_it_answers_and_is_replaced_when_it_is_stopped(
+    lockstep_clock: LockstepClock,
+) -> None:
+    async with open_lockstep_system() as system:
+        zygote = system.host.keeper.pid  # type: ignore[attr-defined]
+        await trio.sleep(10.0)
+        assert system.host.keeper.pid == zygote  # type: ignore[attr-defined]
+        began = trio.current_time()
+        os.kill(zygote, signal.SIGSTOP)
+        await system.spawn(Worldly, name="worldly")
+        assert 1.0 < trio.current_time() - began < 4.0
+        assert system.host.keeper.pid not in (0, zygote)  # type: ignore[attr-defined]
+
+
 # -- the contract
 
 
