@@ -5,6 +5,7 @@ A mark says so, else the command line, else the ini file, else the default.
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
 import zlib
@@ -32,10 +33,13 @@ DURATIONS: Final = {
 
 
 def seconds(text: str | float) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise ValueError(f"not a number of seconds: {text!r}")
-    return value
+    try:
+        value = float(text)
+        if 0 < value < math.inf:
+            return value
+    except (TypeError, ValueError):
+        pass
+    raise argparse.ArgumentTypeError(f"must be a positive number of seconds, not {text!r}")
 
 
 def chosen_duration(config: pytest.Config, marked: Mapping[str, Any], name: str) -> float:
@@ -47,8 +51,8 @@ def chosen_duration(config: pytest.Config, marked: Mapping[str, Any], name: str)
         chosen = config.getini(f"regrow_{name}")
     try:
         return seconds(DURATIONS[name][0] if chosen is None else chosen)
-    except (TypeError, ValueError):
-        raise pytest.UsageError(f"regrow: {name} is a number of seconds, not {chosen!r}") from None
+    except argparse.ArgumentTypeError as error:
+        raise pytest.UsageError(f"regrow: {name} {error}") from None
 
 
 def marks_of(node: Any) -> dict[str, Any]:
@@ -89,7 +93,9 @@ class Case:
         chosen = self.item.config.getoption("regrow_seed")
         if chosen is None:
             chosen = self.marked.get("seed", zlib.crc32(self.id.encode()))
-        return int(chosen) + self.offset
+        if not isinstance(chosen, int):
+            raise pytest.UsageError(f"{self.item.nodeid}: regrow: seed is a number, not {chosen!r}")
+        return chosen + self.offset
 
     @property
     def options(self) -> dict[str, Any]:

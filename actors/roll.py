@@ -181,7 +181,13 @@ class Roll:
         )
 
     def known(self, who: Address) -> Record | None:
-        """The record of that incarnation; with incarnation 0 that of whoever holds the name."""
+        """The record of that incarnation; with incarnation 0 that of whoever holds the name.
+
+        Raises:
+            TypeError: it is no address.
+        """
+        if not isinstance(who, Address):
+            raise TypeError(f"give a ref, not {who!r}")
         if who.system != self._controller.system:
             return None
         if who.incarnation:

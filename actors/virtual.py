@@ -181,8 +181,11 @@ def open_virtual_system(
 
     Raises:
         ValueError: as `open_system` does.
+        TypeError: the weather is none.
     """
     check({"strategy": strategy, "intensity": intensity})
+    if not isinstance(weather, Weather | None):
+        raise TypeError(f"weather is a Weather, or None, not {weather!r}")
     written = EventLog(log) if log else None
     open_host = partial(open_memory_host, fault, output, weather, written, reliable)
     return _VirtualOpening(seed, open_host, strategy, intensity, claiming(state, resume))

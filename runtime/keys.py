@@ -77,7 +77,10 @@ def keep_keys(path: str) -> Keys:
         pass
     keys = new_keys()
     draft = f"{path}.{secrets.token_hex(4)}"
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    try:
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    except OSError as error:
+        raise type(error)(error.errno, f"keys cannot be kept: {error.strerror}", path) from None
     try:
         with os.fdopen(fd, "w") as file:
             os.fchmod(fd, MODE)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors import Actor
-from actors.virtual import open_virtual_system
+from actors.virtual import VirtualSystem
 from runtime.behaviour import handlers_of
 
 
@@ -79,8 +79,7 @@ class Forgetful(Actor):
     async def restore(self, state: int, age_s: float) -> None: ...  # type: ignore[override]
 
 
-async def test_it_is_refused_where_it_is_spawned(autojump_clock: object) -> None:
-    async with open_virtual_system() as system:
-        with pytest.raises(TypeError, match=r"Forgetful\.restore must be a plain def"):
-            await system.spawn(Forgetful, name="forgetful")
-        assert await system.tree() == []
+async def test_it_is_refused_where_it_is_spawned(system: VirtualSystem) -> None:
+    with pytest.raises(TypeError, match=r"Forgetful\.restore must be a plain def"):
+        await system.spawn(Forgetful, name="forgetful")
+    assert await system.tree() == []

@@ -98,3 +98,12 @@ def test_no_repr_shows_a_secret() -> None:
             assert text not in shown
     assert "hush" not in shown
     assert msgspec.msgpack.decode(order.boot, type=Boot) == boot
+
+
+def test_a_file_that_cannot_be_made_is_named_as_it_was_given(tmp_path: Path) -> None:
+    path = str(tmp_path / "nowhere" / "keys")
+    with pytest.raises(FileNotFoundError) as caught:
+        keep_keys(path)
+    assert (
+        str(caught.value) == f"[Errno 2] keys cannot be kept: No such file or directory: {path!r}"
+    )

@@ -333,6 +333,10 @@ def test_what_a_test_may_run_on_is_checked(pytester: pytest.Pytester) -> None:
     assert "::test_it: regrow: on is one of virtual, real, lockstep, not 'moon'" in output(result)
     result = run(pytester, "@pytest.mark.regrow('real')\nasync def test_it(system): ...")
     assert "takes keywords alone, not ('real',)" in output(result)
+    result = run(pytester, "@pytest.mark.regrow(seed='x')\nasync def test_it(system): ...")
+    assert "::test_it: regrow: seed is a number, not 'x'" in output(result)
+    result = run(pytester, "@pytest.mark.regrow(deadline_s=0)\nasync def test_it(system): ...")
+    assert "deadline_s must be a positive number of seconds, not 0" in output(result)
 
 
 @pytest.mark.real
@@ -501,9 +505,10 @@ async def test_it(system, regrow_chaos, request):
 """
     run(pytester, tests).assert_outcomes(passed=1)
     run(pytester, "", "--regrow-beat-s", "0.5").assert_outcomes(passed=1)
-    assert "invalid seconds value: '-1'" in output(run(pytester, "", "--regrow-beat-s", "-1"))
+    refused = output(run(pytester, "", "--regrow-beat-s", "-1"))
+    assert "regrow-beat-s: must be a positive number of seconds, not '-1'" in refused
     pytester.makeini("[pytest]\nregrow_beat_s = soon\n")
-    assert "beat_s is a number of seconds, not 'soon'" in output(run(pytester, ""))
+    assert "beat_s must be a positive number of seconds, not 'soon'" in output(run(pytester, ""))
 
 
 # -- seeds

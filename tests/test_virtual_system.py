@@ -467,3 +467,17 @@ async def test_two_hundred_nodes_beat_for_a_minute(system: VirtualSystem) -> Non
         await trio.sleep(60)
     assert heard == []
     assert [row.state for row in await system.tree()] == ["ok"] * 200
+
+
+async def test_whom_to_kill_is_said_by_a_ref(system: VirtualSystem, chaos: Chaos) -> None:
+    who: Any = "counter"
+    with pytest.raises(TypeError, match="give a ref, not 'counter'"):
+        system.kill(who)
+    with pytest.raises(TypeError, match="give a ref, not 'counter'"):
+        await chaos.kill(who)
+
+
+def test_its_weather_is_a_weather() -> None:
+    weather: Any = {"drop": 0.3}
+    with pytest.raises(TypeError, match=r"weather is a Weather, or None, not \{'drop': 0\.3\}"):
+        open_virtual_system(weather=weather)
