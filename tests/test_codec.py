@@ -54,6 +54,9 @@ UNSIZED: dict[wire.Envelope, int] = {
     inquiry.Station(9, "routed", 1.5): 62,
     inquiry.LinksAsked(1, 9): 63,
     inquiry.LinksTold(1, 9, LinkReport("7", "ipc", "ipc:///7", ())): 64,
+    wire.Join(1, "tcp://a", "tcp://b", "module:Class", "far", "class", b"", 60.0): 65,
+    wire.Joined("", ADDRESS, ADDRESS): 66,
+    wire.Signal(9): 67,
 }
 SIZED: dict[wire.Envelope, int] = {
     wire.Tell(1, "add", 3): 2,
