@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import socket
 import struct
 import termios
@@ -34,6 +35,7 @@ from runtime.listening import BACKLOG
 from runtime.multipath.dialling import dial
 from runtime.multipath.inspection import PLAIN_TCP, full_info, speaks_mptcp
 from runtime.multipath.pump import Pump
+from runtime.multipath.statistics import TcpState
 from runtime.multipath.streams import Streams, settle
 from runtime.tcp_endpoint import Site
 
@@ -47,7 +49,6 @@ MEND_S: Final = 5.0
 HOPELESS_S: Final = 300.0
 FULL_S: Final = 0.1
 UNANSWERED_S: Final = 10.0
-AT_ONCE: Final = 16
 _OUT_OF: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -166,6 +167,8 @@ class Outgoing:
         """Replace the stream if it is plain TCP and need not be."""
         while True:
             await trio.sleep(self._mend_s)
+            if not pump.is_open:
+                return
             if self._streams.missing or speaks_mptcp(pump.outer):
                 continue
             self._mend_s = min(2 * self._mend_s, HOPELESS_S)
@@ -187,6 +190,8 @@ class Outgoing:
         for _ in range(int(MEND_S / QUIET_S)):
             before = self.handed, pump.count
             await trio.sleep(QUIET_S)
+            if not pump.is_open:
+                return False
             if before == (self.handed, pump.count) and not pump.out.holds and not _unsent(pump):
                 return not self._leaving
         return False
@@ -205,11 +210,14 @@ async def _end_unanswered(pump: Pump) -> None:
     """
     while True:
         await trio.sleep(UNANSWERED_S / 4)
+        if not pump.is_open:
+            return
         try:
-            paths = full_info(pump.outer).living
+            paths = full_info(pump.outer).living  # one that is being opened has had no answer
         except OSError:
             continue  # plain TCP has a timeout of its own
-        silent_ms = min((path.tcp.last_ack_recv for path in paths), default=0)
+        established = [path.tcp for path in paths if path.tcp.state == TcpState.ESTABLISHED]
+        silent_ms = min((tcp.last_ack_recv for tcp in established), default=math.inf)
         if _unsent(pump) and silent_ms > UNANSWERED_S * 1000:
             pump.fail(TimeoutError(f"nothing was acknowledged for {UNANSWERED_S:g} s"))
 
@@ -249,9 +257,8 @@ class Incoming:
                     nursery.start_soon(self._accept, each, nursery)
 
     async def _accept(self, listening: socket.socket, nursery: trio.Nursery) -> None:
-        number = 0
         while True:
-            await self._open.wait()
+            await self._open.wait()  # others run meanwhile, also when it is open
             try:
                 outer, name = listening.accept()
             except BlockingIOError:
@@ -266,9 +273,6 @@ class Incoming:
                 continue  # else the caller has left already
             self.last = name[0]
             self._take_in(outer, nursery)
-            number += 1
-            if number % AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
 
     def _take_in(self, outer: socket.socket, nursery: trio.Nursery) -> None:
         try:

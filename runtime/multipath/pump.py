@@ -117,6 +117,11 @@ class Pump:
         """Bytes carried, both ways."""
         return self.out.count + self.back.count
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its sockets can still be looked at."""
+        return self.outer.fileno() != -1
+
     async def run(self) -> None:
         """Carry until both directions have ended or one has failed: `failure` says what it was."""
         try:

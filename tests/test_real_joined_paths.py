@@ -1,0 +1,124 @@
+"""A controller on one host, a node that joined on another, two wires: one is lost under load."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from actors.actor import Actor
+from tests import lab, mptcp
+from tests.lab import Host
+from tests.real import ROOT, environment
+
+WHY_NOT = mptcp.missing() or lab.missing("nft")
+pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
+ASKS = 10_000
+BOUND_S = 120.0
+
+
+class Counter(Actor):
+    def __init__(self) -> None:
+        self.value = 0
+
+    async def add(self, amount: int) -> int:
+        self.value += amount
+        return self.value
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[Host, Host]]:
+    with lab.open_pair(2) as (server, client):
+        for host in (server, client):
+            host.run("ip", "mptcp", "limits", "set", "subflow", "4", "add_addr_accepted", "2")
+        second = ("10.0.2.2", "dev", "eth2", "subflow", "signal")
+        client.run("ip", "mptcp", "endpoint", "add", *second)
+        yield server, client
+
+
+def start(host: Host, home: str, *arguments: str) -> subprocess.Popen[bytes]:
+    with host.inside():
+        return subprocess.Popen(
+            [sys.executable, "-m", "shell", *arguments],
+            stdout=subprocess.PIPE,
+            env=environment(home),
+            cwd=ROOT,
+        )
+
+
+def options(last: int, port: str) -> tuple[str, ...]:
+    """Where the processes of a host listen."""
+    listen = [("--listen", f"10.0.{wire}.{last}{port}") for wire in (1, 2)]
+    return ("--transport", "mptcp", *listen[0], *listen[1])
+
+
+class Answers:
+    """The lines of a process as they come."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        self._fd = process.stdout.fileno()
+        self._rest = b""
+        self.lines: list[str] = []
+
+    async def until(self, count: int, beginning: str) -> None:
+        """So many lines that begin so have come, or the last of all."""
+        while sum(line.startswith(beginning) for line in self.lines) < count:
+            await trio.lowlevel.wait_readable(self._fd)
+            data = os.read(self._fd, 65536)
+            if not data:
+                return
+            *whole, self._rest = (self._rest + data).split(b"\n")
+            self.lines += (line.decode() for line in whole)
+
+
+@pytest.mark.parametrize("loss", ["silent", "link down"])
+async def test_the_shell_does_not_notice(
+    hosts: tuple[Host, Host], loss: str, home: str, tmp_path: Path
+) -> None:
+    server, client = hosts
+    ticket, script = tmp_path / "join", tmp_path / "script"
+    script.write_text(
+        "heartbeat 1000\nsleep 8000\ntree\nlinks 7\n"
+        + "exec 7 add 1\n" * ASKS
+        + "sleep 1000\ntree\n"
+    )
+    with trio.fail_after(BOUND_S):
+        join = ("--join-file", str(ticket), "--script", str(script), "--deadline", "30")
+        controller = start(server, home, *options(1, ":10000"), *join)
+        node: subprocess.Popen[bytes] | None = None
+        try:
+            while not ticket.exists():  # noqa: ASYNC110
+                await trio.sleep(0.05)
+            node = start(
+                client,
+                home,
+                *("join", "10.0.1.1:10000", "--key", str(ticket), "--name", "7"),
+                *("--actor", "tests.test_real_joined_paths:Counter", *options(2, "")),
+            )
+            answers = Answers(controller)
+            await answers.until(ASKS // 4, "Ok:7: ")
+            if loss == "silent":
+                client.filter("output oifname eth1 drop", "input iifname eth1 drop")
+            else:
+                client.ip("link set eth1 down")
+            await answers.until(ASKS + 1, "Ok:7: ")
+        finally:
+            for process in (controller, node):
+                if process is not None:
+                    process.kill()
+                    process.wait()
+                    assert process.stdout is not None
+                    process.stdout.close()
+    lines = answers.lines
+    assert [line for line in lines if line.startswith("Ok:7: ")] == [
+        f"Ok:7: {number}" for number in range(1, ASKS + 1)
+    ]
+    assert sum(line.startswith("  path 10.0.") for line in lines) == 4  # two a stream
+    assert not [line for line in lines if line.startswith(("Error", "Heartbit"))]
+    assert [line for line in lines if line.strip().startswith("7 pid")] == ["  7 pid 0 ok"] * 2
