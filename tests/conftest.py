@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from actors import system
@@ -18,6 +19,8 @@ from tests.scenario import Scenario
 from tests.scenario_run import Outcome
 
 pytest_plugins = ["actors.plugin", "pytester"]
+hypothesis.settings.register_profile("regrow", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("regrow")
 
 
 @pytest.fixture

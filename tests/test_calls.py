@@ -271,7 +271,7 @@ async def test_no_credit_makes_tell_wait_and_tell_nowait_raise(kind: str, simple
         with trio.fail_after(5):
             await pair.ask(Counter.add, 0)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(pair.ask, Counter.sleep, "busy", 0.3)
+                nursery.start_soon(pair.ask, Counter.sleep, "busy", 1.0)
                 await trio.sleep(0.05)
                 sent = 1023  # the sleeping ask is in flight too
                 for number in range(sent):
