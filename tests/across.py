@@ -49,8 +49,9 @@ class Load:
         while True:
             number += 1
             try:
-                await self.sink.tell(Sink.tell, number)
-                self.accepted.append(number)
+                with trio.CancelScope(shield=True):  # one that was sent is known to have been
+                    await self.sink.tell(Sink.tell, number)
+                    self.accepted.append(number)
             except UnreachableError:
                 self.unreachable += 1
             await trio.sleep(0.005)
