@@ -18,7 +18,7 @@ from runtime.address import Address
 from runtime.codec import Buffer, encode
 from runtime.run_folder import page_path
 from runtime.zmq_transport import ZmqTransport
-from tests.real import END_S, Console, open_console
+from tests.real import END_S, GONE_S, Console, open_console, until
 
 pytestmark = pytest.mark.real
 
@@ -365,5 +365,5 @@ async def test_a_start_that_takes_too_long_is_ended_and_leaves_nothing() -> None
         for _ in range(2):
             assert await console.ask("create 7") == "Error: node 7 did not start within 0.001 s"
             assert await console.ask("ping 7") == "Error: Not found"
-        assert console.node_pids() == set()
+        await until(lambda: console.node_pids() == set(), GONE_S)
         assert console.errors() == ""
