@@ -135,7 +135,7 @@ class MptcpTransport(TcpTransport):
         return {
             f"{pump.number}": OpenStream(endpoint, pump.outer)
             for endpoint, pump in pumps
-            if pump is not None
+            if pump is not None and pump.is_open
         }
 
 

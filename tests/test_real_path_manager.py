@@ -123,8 +123,8 @@ async def open_link(server: Host, client: Host, *, guarded: bool = True) -> Asyn
                 await link.answers(20)
                 link.worst_s = 0.0
                 yield link
-        assert link.asked - link.answered <= 1
-        nursery.cancel_scope.cancel()
+                assert link.asked - link.answered <= 1
+                nursery.cancel_scope.cancel()  # before the sockets are closed beneath its tasks
 
 
 @pytest.fixture

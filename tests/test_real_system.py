@@ -34,6 +34,7 @@ from tests.real import (
     gone,
     is_spare,
     open_console,
+    process_name,
     until,
 )
 from tests.real_actors import Counter, Farewell, Starter, Troubled
@@ -493,6 +494,8 @@ async def program(name: str) -> AsyncIterator[tuple[Console, list[int]]]:
         strays: list[int] = []
         while not (said := json.loads(await console.line())).get("ready"):
             strays += said["strays"]
+        # Until its exec a stray has no environment to be known by.
+        await until(lambda: all(process_name(stray) == "sleep" for stray in strays))
         yield console, strays
 
 

@@ -197,7 +197,7 @@ class Outgoing:
         return False
 
     def report(self) -> StreamReport:
-        if self.pump is None:
+        if self.pump is None or not self.pump.is_open:
             return StreamReport(outgoing=True, note=f"not connected: {self.failure}")
         return report_on(self.pump, self._streams, outgoing=True)
 
@@ -292,4 +292,6 @@ class Incoming:
             del self.pumps[pump]
 
     def reports(self) -> list[StreamReport]:
-        return [report_on(pump, self._streams, outgoing=False) for pump in self.pumps]
+        return [
+            report_on(pump, self._streams, outgoing=False) for pump in self.pumps if pump.is_open
+        ]
