@@ -24,8 +24,8 @@ check: .venv/.checked
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_typing.py
 
-# The whole kill matrix, 5 minutes on two cores; ARGS="-m core", or ARGS="--matrix-sample SEED" for core and a
-# tenth of the rest. What was seen: matrix.jsonl, and `python -m tests.matrix_table` reads it.
+# The whole kill matrix, 5 minutes on two cores; ARGS="-m core", or ARGS="--matrix-sample SEED" for
+# core and a tenth of the rest. What was seen: matrix.jsonl; `python -m tests.matrix_table` reads it.
 matrix: .venv/.tested
 	@rm -f matrix.jsonl
 	$(BIN)/python -m pytest -q tests/test_matrix.py $(PARALLEL) --matrix-results matrix.jsonl $(ARGS)

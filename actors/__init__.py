@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.supervisor import Supervisor
     from actors.system import System, open_system
-    from runtime.accounts import Audit, DeadLetter
+    from runtime.cells.tracing import Trace
     from runtime.errors import (
         ActorDeadError,
         ActorError,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         WireError,
     )
     from runtime.exits import ExitReason
-    from runtime.tracing import Trace
+    from runtime.messages.accounts import Audit, DeadLetter
 
 __all__ = [
     "Actor",
@@ -100,7 +100,7 @@ _HOMES = {
     "actors.ref": ("ActorRef",),
     "actors.supervisor": ("Supervisor",),
     "actors.system": ("System", "open_system"),
-    "runtime.accounts": ("Audit", "DeadLetter"),
+    "runtime.messages.accounts": ("Audit", "DeadLetter"),
     "runtime.errors": (
         "ActorDeadError",
         "ActorError",
@@ -113,7 +113,7 @@ _HOMES = {
         "WireError",
     ),
     "runtime.exits": ("ExitReason",),
-    "runtime.tracing": ("Trace",),
+    "runtime.cells.tracing": ("Trace",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -30,11 +30,11 @@ from actors.child_spec import ChildOptions
 from actors.down import Down, Monitor, read
 from actors.facade import Facade
 from actors.ref import ActorRef, ref_to
-from runtime import envelope as wire
 from runtime.address import CONTROLLER, Address
-from runtime.behaviour import Behaviour
+from runtime.cells.hooks import Hook, push, take_back
 from runtime.exits import ExitReason
-from runtime.hooks import Hook, push, take_back
+from runtime.messages import envelope as wire
+from runtime.messages.behaviour import Behaviour
 
 Ts = TypeVarTuple("Ts")
 A = TypeVar("A", bound="Actor")

@@ -30,11 +30,11 @@ from actors.inventory import Inventory
 from actors.resuming import Resuming, seat
 from actors.state_file import Claim
 from actors.stored import Changes
-from runtime import calls
 from runtime.address import ARCHIVE, CONTROLLER
-from runtime.cell import Cell
+from runtime.cells import calls
+from runtime.cells.cell import Cell
 from runtime.errors import ActorError, SpawnError, StateError
-from runtime.signature import signature_of
+from runtime.messages.signature import signature_of
 
 log = logging.getLogger("regrow")
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from actors.down import Down, Recovered, Suspected
 from runtime.address import Address
-from runtime.signature import signature_of
+from runtime.messages.signature import signature_of
 
 SHOWN: Final = 50
 """Of so many messages, the last ones, an account tells."""

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from runtime import envelope as wire
-from runtime.accounts import NOTHING, Audit, DeadLetter, Imbalance, add, ended
-from runtime.letters import more
+from runtime.messages import envelope as wire
+from runtime.messages.accounts import NOTHING, Audit, DeadLetter, Imbalance, add, ended
+from runtime.traffic.letters import more
 
 if TYPE_CHECKING:
     from actors.nodes import Nodes
     from actors.record import Happened, Record
-    from runtime.exchange import Exchange
-    from runtime.pair import Peer
+    from runtime.traffic.exchange import Exchange
+    from runtime.traffic.pair import Peer
 
 ANSWERS_S = 1.0
 DEAD_KEPT = 10_000

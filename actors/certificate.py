@@ -17,8 +17,8 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from actors.record import Record
-from runtime.evidence import Evidence
 from runtime.exits import ExitReason
+from runtime.processes.evidence import Evidence
 
 OUTSIDE = "SIGTERM from outside"
 

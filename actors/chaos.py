@@ -23,7 +23,7 @@ from actors.record import Record
 from actors.system import System
 from actors.virtual import VirtualSystem
 from runtime.address import Address
-from runtime.host import Body
+from runtime.hosts.host import Body
 
 OBEYS_S: Final = 10.0
 """A process that gets a signal has obeyed by then."""

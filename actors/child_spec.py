@@ -29,9 +29,9 @@ from typing import (
 
 from actors.intensity import Intensity
 from runtime.address import ARCHIVE, CONTROLLER, check_name
-from runtime.behaviour import Behaviour, Restart, Strategy
 from runtime.errors import SpawnError
-from runtime.registrar import Spec
+from runtime.messages.behaviour import Behaviour, Restart, Strategy
+from runtime.traffic.registrar import Spec
 
 if TYPE_CHECKING:
     from actors.actor import Actor

@@ -26,10 +26,10 @@ from actors.nodes import Nodes
 from actors.record import Record
 from actors.regrowth import Regrowth
 from actors.stopping import Stopping
-from runtime.accounts import Audit, DeadLetter
 from runtime.address import CONTROLLER, Address
 from runtime.exits import ExitReason
-from runtime.registrar import Answer, Refusal, Registrar, Row, Spec
+from runtime.messages.accounts import Audit, DeadLetter
+from runtime.traffic.registrar import Answer, Refusal, Registrar, Row, Spec
 
 _KILL = "a kill, as by ActorRef.kill"
 

@@ -14,8 +14,8 @@ from typing import Any, Literal, cast
 import msgspec
 
 from actors.ref import ActorRef, ref_to
-from runtime import envelope as wire
 from runtime.exits import ExitReason
+from runtime.messages import envelope as wire
 
 Suspicion = Literal["frozen", "busy", "cut off"]
 

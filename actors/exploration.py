@@ -28,7 +28,7 @@ from actors.strikes import Chance, Drawn, Strike, struck
 from actors.trial import run_trial
 from actors.virtual import VirtualSystem
 from runtime.errors import RemoteError
-from runtime.weather import Fault, Rule, Weather
+from runtime.weather.weather import Fault, Rule, Weather
 
 Body = Callable[[VirtualSystem], Awaitable[object]]
 Faults = Iterable[Fault | Strike]
@@ -96,7 +96,9 @@ class Found:
         theirs = {type(each).__name__ for each in self.few if isinstance(each, Fault)}
         theirs |= {"Rule"} if self.rules else set()
         lines = [f"from actors.explore import {', '.join([*sorted(ours), 'explore'])}"]
-        lines += [f"from runtime.weather import {', '.join(sorted(theirs))}"] if theirs else []
+        lines += (
+            [f"from runtime.weather.weather import {', '.join(sorted(theirs))}"] if theirs else []
+        )
         lines += ["", "@explore.replay(", f"    seed={self.seed},"]
         lines += ["    faults=["] if self.few else ["    faults=[],"]
         lines += [f"        {_spelled(each)}," for each in self.few]

@@ -34,7 +34,7 @@ from actors.exploration import DEFAULT, Exploration, Run
 from actors.settings import Settings
 from actors.strikes import Chance, Freeze, Kill, Strike
 from actors.virtual import VirtualSystem, open_virtual_system
-from runtime.weather import Fault, Rule, Weather
+from runtime.weather.weather import Fault, Rule, Weather
 
 __all__ = ["Freeze", "Kill", "explore"]
 

@@ -22,15 +22,15 @@ from typing import (
 from actors import requests
 from actors.child_spec import ChildOptions
 from actors.ref import ActorRef, ref_to
-from runtime.accounts import Audit, DeadLetter
 from runtime.address import CONTROLLER, Address
+from runtime.cells.link_inquiry import ask_links
+from runtime.cells.service import Service
+from runtime.cells.tracing import Trace, trace
 from runtime.exits import ExitReason
-from runtime.link_inquiry import ask_links
-from runtime.link_report import LinkReport
-from runtime.registrar import Row
-from runtime.service import Service
-from runtime.signature import signature_of
-from runtime.tracing import Trace, trace
+from runtime.messages.accounts import Audit, DeadLetter
+from runtime.messages.signature import signature_of
+from runtime.multipath.link_report import LinkReport
+from runtime.traffic.registrar import Row
 
 if TYPE_CHECKING:
     from actors.actor import Actor
@@ -150,7 +150,7 @@ class Facade:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Trace:
-        """Ask, and tell which stations the ask has passed, and when; see `runtime.tracing`.
+        """Ask, and tell which stations the ask has passed, and when; see `runtime.cells.tracing`.
 
         What the handler raised, and the end of its actor meanwhile, stand in the trace's ``error``.
 

@@ -23,11 +23,11 @@ from actors.ladder import end
 from actors.links import Links, inherited
 from actors.monitors import Asker, Monitors
 from actors.record import Record
-from runtime import envelope as wire
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, FOLLOW, Address
-from runtime.exchange import Exchange
 from runtime.exits import ExitReason
-from runtime.pair import Peer
+from runtime.messages import envelope as wire
+from runtime.traffic.exchange import Exchange
+from runtime.traffic.pair import Peer
 
 
 class Fates:

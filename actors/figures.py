@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from runtime.detector import DEADLINE_BEATS
+from runtime.detection.detector import DEADLINE_BEATS
 
 FLAT: Final = 0
 """The fan-out of a tree without levels: everybody under the controller."""

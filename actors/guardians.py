@@ -16,11 +16,11 @@ from collections.abc import Callable
 from actors.places import Change
 from actors.record import Record
 from actors.roll import Roll
-from runtime import envelope as wire
 from runtime.address import CONTROLLER, Address
-from runtime.evidence import Look
-from runtime.exchange import Exchange
-from runtime.guard import BEAT_S, Guard
+from runtime.detection.guard import BEAT_S, Guard
+from runtime.messages import envelope as wire
+from runtime.processes.evidence import Look
+from runtime.traffic.exchange import Exchange
 
 LAST = 1 << 62
 """No guardianship has a higher number."""

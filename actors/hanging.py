@@ -21,7 +21,7 @@ from signal import SIGKILL
 import trio
 
 from actors.record import Record
-from runtime.evidence import Look
+from runtime.processes.evidence import Look
 
 LOOK_S = 0.25
 """How far apart two looks at a loop that turns every 0.1 s are, at least."""

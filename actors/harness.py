@@ -24,8 +24,8 @@ from actors.lockstep import open_lockstep_system
 from actors.system import Opening, System, open_system
 from actors.trial import Bound, run_virtually
 from actors.virtual import open_virtual_system
-from runtime.lockstep_clock import LockstepClock
-from runtime.weather import Weather
+from runtime.lockstep.clock import LockstepClock
+from runtime.weather.weather import Weather
 
 if TYPE_CHECKING:
     from actors.case import Case

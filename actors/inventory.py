@@ -27,7 +27,7 @@ from actors.state_file import BLOCK
 from actors.stored import Changes, Held, Row, Stored
 from actors.supervision import lives_again
 from runtime.address import ARCHIVE, CONTROLLER
-from runtime.registrar import Spec
+from runtime.traffic.registrar import Spec
 
 
 class _Known:

@@ -24,13 +24,13 @@ import trio
 
 from actors.nodes import Nodes
 from actors.record import Record
-from runtime import envelope as wire
 from runtime.address import CONTROLLER, check_name
-from runtime.codec import encode
-from runtime.exchange import Exchange
-from runtime.orders import Exited
-from runtime.registrar import Spec
-from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint
+from runtime.messages import envelope as wire
+from runtime.messages.codec import encode
+from runtime.network.tcp_endpoint import TcpEndpoint, parse_endpoint
+from runtime.processes.orders import Exited
+from runtime.traffic.exchange import Exchange
+from runtime.traffic.registrar import Spec
 
 KILL_S = 1.0
 START_S = 20.0

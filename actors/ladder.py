@@ -10,9 +10,9 @@ Invariants
 import signal
 
 from actors.record import Record
-from runtime import envelope as wire
-from runtime.exchange import Exchange
 from runtime.exits import ExitReason
+from runtime.messages import envelope as wire
+from runtime.traffic.exchange import Exchange
 
 POLITE_S = 1.0
 

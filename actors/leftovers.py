@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from runtime import procfs
+from runtime.processes import procfs
 
 MARK: Final = "REGROW_TEST"
 PATIENCE_S: Final = 0.5

@@ -7,7 +7,7 @@
 The trio run needs a `LockstepClock`: as ``clock=`` of `trio.run`, or by a fixture that the test
 function takes. While the system is open, time moves from deadline to deadline, and only when every
 process of it is idle and no message is on its way. What that takes of the actors, and why it is
-right: `runtime.lockstep`.
+right: `runtime.lockstep.lockstep`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from functools import partial
 import trio
 
 from actors.child_spec import check
-from actors.system import Opening, System, _to_stderr
-from runtime.behaviour import Strategy
-from runtime.lockstep_clock import LockstepClock
-from runtime.lockstep_host import open_lockstep_host
+from actors.system import Opening, System, to_stderr
+from runtime.lockstep.clock import LockstepClock
+from runtime.lockstep.host import open_lockstep_host
+from runtime.messages.behaviour import Strategy
 
 PATIENCE_S = 30.0
 
@@ -52,6 +52,6 @@ def open_lockstep_system(
     clock = trio.lowlevel.current_clock()
     if not isinstance(clock, LockstepClock):
         raise RuntimeError(f"the clock of this trio run is {clock!r}, and no LockstepClock")
-    opening = partial(open_lockstep_host, clock, patience_s, output or _to_stderr)
+    opening = partial(open_lockstep_host, clock, patience_s, output or to_stderr)
     chance = random.Random(seed).random
     return Opening(opening, System, False, strategy, intensity, chance)

@@ -23,10 +23,10 @@ from typing import Final
 import trio
 
 from actors.record import Record
-from runtime import envelope as wire
-from runtime.codec import encode
-from runtime.exchange import Exchange
 from runtime.exits import ExitReason
+from runtime.messages import envelope as wire
+from runtime.messages.codec import encode
+from runtime.traffic.exchange import Exchange
 
 AGAIN_S: Final = 1.0
 """How often one that is lost, and speaks, is told to end."""

@@ -37,7 +37,7 @@ from actors.swarm import PHASES, Swarm, phase_of
 from actors.traffic import Traffic
 from actors.virtual import VirtualSystem, open_virtual_system
 from runtime.address import CONTROLLER_INCARNATION
-from runtime.guard import BEAT_S
+from runtime.detection.guard import BEAT_S
 
 SETTLE_S = 4 * BEAT_S
 SILENT_S = 6 * BEAT_S

@@ -32,15 +32,15 @@ from actors.losing import Losing
 from actors.places import State
 from actors.record import Happened, Record
 from actors.roll import Roll
-from runtime import envelope as wire
 from runtime.address import Address
-from runtime.evidence import Evidence
-from runtime.exchange import Exchange
 from runtime.exits import ExitReason
-from runtime.host import Body, Host
-from runtime.orders import Exited
-from runtime.pair import Peer
-from runtime.registrar import Refusal
+from runtime.hosts.host import Body, Host
+from runtime.messages import envelope as wire
+from runtime.processes.evidence import Evidence
+from runtime.processes.orders import Exited
+from runtime.traffic.exchange import Exchange
+from runtime.traffic.pair import Peer
+from runtime.traffic.registrar import Refusal
 
 ZYGOTE_S = 0.02
 """How long a death waits for the word on how it came, and a status for what goes with it."""

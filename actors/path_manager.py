@@ -27,9 +27,9 @@ import msgspec
 import trio
 
 from actors.actor import Actor, reentrant
-from runtime.link_report import Watchable
 from runtime.multipath import path_manager as machine
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
+from runtime.multipath.link_report import Watchable
 from runtime.multipath.path_manager import open_path_manager
 
 KEPT: Final = 1000

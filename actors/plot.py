@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.figures import FLAT, Figures, by_arithmetic
-from runtime.guard import BEAT_S
+from runtime.detection.guard import BEAT_S
 
 LOSSES = [10 ** (-3 + 2.5 * step / 50) for step in range(51)]
 

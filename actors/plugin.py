@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from actors.chaos import Chaos
     from actors.system import System
     from actors.virtual import VirtualSystem
-    from runtime.memory import MemoryNetwork
+    from runtime.wires.memory import MemoryNetwork
 
 _OF_ONE_KIND: Final = {"regrow_real_system": "real", "regrow_lockstep_system": "lockstep"}
 _SHORT: Final = frozenset({"system", "real_system", "lockstep_system", "network", "chaos"})

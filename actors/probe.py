@@ -37,11 +37,11 @@ from actors.down import Down, Monitor, Recovered, Suspected
 from actors.recording import Entry, Recording
 from actors.ref import ActorRef, ref_to
 from runtime.address import CONTROLLER
-from runtime.behaviour import handlers_of
-from runtime.signature import signature_of
+from runtime.messages.behaviour import handlers_of
+from runtime.messages.signature import signature_of
 
 if TYPE_CHECKING:
-    from runtime.service import Service
+    from runtime.cells.service import Service
 
 A = TypeVar("A", bound=Actor)
 A_co = TypeVar("A_co", bound=Actor, covariant=True)

@@ -8,11 +8,11 @@ import trio
 from actors.backoff import Backoff
 from actors.intensity import Intensity
 from runtime.address import Address
-from runtime.evidence import Evidence
 from runtime.exits import ExitReason
-from runtime.host import Body
-from runtime.pair import Peer
-from runtime.registrar import Spec
+from runtime.hosts.host import Body
+from runtime.processes.evidence import Evidence
+from runtime.traffic.pair import Peer
+from runtime.traffic.registrar import Spec
 
 
 class Happened(msgspec.Struct, frozen=True):

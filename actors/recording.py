@@ -22,12 +22,12 @@ import trio
 
 from actors.actor import Actor
 from actors.arrivals import Arrival, Arrivals, Call, Message
-from runtime.behaviour import HOOKS, Behaviour, handlers_of
-from runtime.buffers import put_back
-from runtime.call import current
-from runtime.codec import Buffer
+from runtime.cells.call import current
 from runtime.errors import WireError
-from runtime.signature import MISFIT, Signature
+from runtime.messages.behaviour import HOOKS, Behaviour, handlers_of
+from runtime.messages.buffers import put_back
+from runtime.messages.codec import Buffer
+from runtime.messages.signature import MISFIT, Signature
 
 
 class Entry:

@@ -11,12 +11,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
 
 from actors import requests
-from runtime import calls
 from runtime.address import FOLLOW, Address
-from runtime.context import speaker
+from runtime.cells import calls
+from runtime.cells.context import speaker
+from runtime.cells.stream import Stream
 from runtime.exits import ExitReason
-from runtime.signature import signature_of
-from runtime.stream import Stream
+from runtime.messages.signature import signature_of
 
 if TYPE_CHECKING:
     from actors.actor import Actor

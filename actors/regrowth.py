@@ -34,8 +34,8 @@ from actors.record import Record
 from actors.stopping import Stopping
 from actors.supervision import Child, lives_again, plan
 from runtime.address import CONTROLLER
-from runtime.behaviour import Strategy
 from runtime.exits import ExitReason
+from runtime.messages.behaviour import Strategy
 
 log = logging.getLogger("regrow")
 

@@ -15,19 +15,19 @@ from typing import Any, TypeVar
 import trio
 
 from actors.child_spec import ChildOptions, check, spec_of
-from runtime import calls
-from runtime.accounts import Audit, DeadLetter
 from runtime.address import Address
-from runtime.behaviour import Behaviour, handlers_of
-from runtime.constructor import constructor_of
+from runtime.cells import calls
+from runtime.cells.local_cells import Recipe
+from runtime.cells.service import Service
+from runtime.cells.snapshot import keeps, state_decoder
+from runtime.cells.stream import Stream
 from runtime.errors import ActorError
 from runtime.exits import ExitReason
-from runtime.local_cells import Recipe
-from runtime.registrar import Answer, Registrar, Row, Spec, registrar_of
-from runtime.service import Service
-from runtime.signature import signature_of
-from runtime.snapshot import keeps, state_decoder
-from runtime.stream import Stream
+from runtime.messages.accounts import Audit, DeadLetter
+from runtime.messages.behaviour import Behaviour, handlers_of
+from runtime.messages.constructor import constructor_of
+from runtime.messages.signature import signature_of
+from runtime.traffic.registrar import Answer, Registrar, Row, Spec, registrar_of
 
 T = TypeVar("T")
 

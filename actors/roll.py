@@ -21,7 +21,7 @@ from actors.places import Places, State
 from actors.record import Record
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.exits import ExitReason
-from runtime.registrar import Row, Spec
+from runtime.traffic.registrar import Row, Spec
 
 ENDED_KEPT = 10_000
 EPITAPHS = 1000

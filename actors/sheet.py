@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from actors.figures import FLAT, Figures, Spread, by_arithmetic
 from actors.toll import Toll
-from runtime.guard import BEAT_S
+from runtime.detection.guard import BEAT_S
 
 Row = Sequence[str]
 

@@ -25,7 +25,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from runtime.weather import Delay, Reorder
+from runtime.weather.weather import Delay, Reorder
 
 T = TypeVar("T", bound=Hashable)
 S = TypeVar("S", bound=msgspec.Struct)

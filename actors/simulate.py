@@ -29,7 +29,7 @@ from actors.measuring import Plan, measure_model, measure_real
 from actors.plot import check_plot, draw
 from actors.sheet import sheet
 from actors.toll import measure_toll
-from runtime.guard import BEAT_S
+from runtime.detection.guard import BEAT_S
 
 SIZES = (1_000, 10_000, 100_000)
 QUICK_SIZES = (200, 1_000, 10_000)

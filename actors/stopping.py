@@ -14,8 +14,8 @@ import trio
 from actors.ladder import end
 from actors.nodes import Nodes
 from actors.record import Record
-from runtime.exchange import Exchange
 from runtime.exits import ExitReason
+from runtime.traffic.exchange import Exchange
 
 
 class Stopping:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import msgspec
 
 from runtime.address import CONTROLLER, check_name
-from runtime.registrar import Spec
+from runtime.traffic.registrar import Spec
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True):

@@ -28,7 +28,7 @@ import msgspec
 import trio
 
 from actors.virtual import VirtualSystem
-from runtime.memory_body import MemoryBody
+from runtime.hosts.memory_body import MemoryBody
 
 LONGEST_S: Final = 5.0
 """No drawn freeze is longer."""

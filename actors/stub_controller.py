@@ -19,14 +19,14 @@ import trio
 from actors.actor import Actor, reentrant
 from actors.probe import Probe
 from actors.ref import ActorRef, ref_to
-from runtime import envelope as wire
 from runtime.address import CONTROLLER, Address
-from runtime.behaviour import Behaviour
-from runtime.constructor import constructor_of
 from runtime.errors import SpawnError
-from runtime.exchange import Exchange
 from runtime.exits import ExitReason
-from runtime.registrar import Answer, Refusal, Registrar, Row, Spec
+from runtime.messages import envelope as wire
+from runtime.messages.behaviour import Behaviour
+from runtime.messages.constructor import constructor_of
+from runtime.traffic.exchange import Exchange
+from runtime.traffic.registrar import Answer, Refusal, Registrar, Row, Spec
 
 MakeProbe = Callable[[type[Behaviour] | None, str], Awaitable[Probe[Any]]]
 

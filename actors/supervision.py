@@ -19,8 +19,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from runtime.behaviour import Restart, Strategy
 from runtime.exits import ExitReason
+from runtime.messages.behaviour import Restart, Strategy
 
 
 class Child(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ from typing import Any, ClassVar
 
 from actors.actor import Actor
 from actors.child_spec import ChildSpec, check
-from runtime.behaviour import Strategy
+from runtime.messages.behaviour import Strategy
 
 
 class Supervisor(Actor):

@@ -1,8 +1,9 @@
 """A cheap model of a tree: nodes that beat, guardians that listen, and nothing else.
 
 For trees that are too large for `actors.measuring`. The guardians' tables, their detectors, the
-verdicts and what a node thinks of its acknowledgements are the real ones (`runtime.watch`,
-`runtime.detector`, `runtime.verdict`), asked at the instants at which a real guard asks.
+verdicts and what a node thinks of its acknowledgements are the real ones
+(`runtime.detection.watch`, `runtime.detection.detector`, `runtime.detection.verdict`), asked at the
+instants at which a real guard asks.
 
 What it leaves out: processes, sockets, envelopes and their cost; starts, ends, restarts and the
 controller's table; the word of a host on a death; a controller that stands in for a guardian that
@@ -25,9 +26,9 @@ from typing import Final
 
 from actors.figures import parent_of
 from actors.traffic import LATENCY_S
-from runtime.guard import BEAT_S
-from runtime.verdict import judge
-from runtime.watch import Acknowledged, Silence, Watch
+from runtime.detection.guard import BEAT_S
+from runtime.detection.verdict import judge
+from runtime.detection.watch import Acknowledged, Silence, Watch
 
 PHASES: Final = 64
 """At so many instants within a beat nodes beat; each node at its own one."""

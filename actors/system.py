@@ -48,16 +48,16 @@ from actors.regrowth import Regrowth
 from actors.resuming import Resuming
 from actors.state_file import Claim, StatePath, claim_state
 from actors.stopping import Stopping
-from runtime import context
 from runtime.address import ARCHIVE, CONTROLLER
-from runtime.behaviour import Strategy, handlers_of
-from runtime.cell import Cell
+from runtime.cells import context
+from runtime.cells.cell import Cell
+from runtime.cells.local_cells import LocalCells
 from runtime.errors import ActorDeadError
-from runtime.exchange import Exchange
-from runtime.host import Host
-from runtime.local_cells import LocalCells
-from runtime.process_host import open_process_host
-from runtime.wiring import check_net
+from runtime.hosts.host import Host
+from runtime.hosts.process_host import open_process_host
+from runtime.messages.behaviour import Strategy, handlers_of
+from runtime.traffic.exchange import Exchange
+from runtime.wires.wiring import check_net
 
 S = TypeVar("S", bound="System")
 A = TypeVar("A", bound=Actor)
@@ -180,7 +180,7 @@ def open_system(
     """
     check({"strategy": strategy, "intensity": intensity})
     net = check_net(transport, listen, keys, insecure, join_file)
-    opening = partial(open_process_host, output or _to_stderr, net)
+    opening = partial(open_process_host, output or to_stderr, net)
     claim = claiming(state, resume)
     return Opening(opening, System, signals, strategy, intensity, claim=claim)
 
@@ -198,7 +198,8 @@ def claiming(state: StatePath | None, resume: bool) -> ClaimState:
     return nullcontext
 
 
-def _to_stderr(name: str, line: str) -> None:
+def to_stderr(name: str, line: str) -> None:
+    """Where what nodes print goes when nobody takes it."""
     print(f"{name}| {line}", file=sys.stderr, flush=True)
 
 

@@ -35,20 +35,20 @@ from actors.probe import EXPECT_S, Probe
 from actors.recording import Recording
 from actors.ref import ActorRef, ref_to
 from actors.stub_controller import Spawned, StubController, Watched
-from runtime import calls, context
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address, check_name
-from runtime.behaviour import Behaviour, handlers_of
-from runtime.call import Call, current
-from runtime.cell import Cell
-from runtime.constructor import construct
+from runtime.cells import calls, context
+from runtime.cells.call import Call, current
+from runtime.cells.cell import Cell
+from runtime.cells.local_cells import LocalCells
 from runtime.errors import SpawnError
-from runtime.exchange import Exchange
 from runtime.exits import ExitReason
-from runtime.local_cells import LocalCells
-from runtime.memory import MemoryNetwork
-from runtime.memory_host import Classes
-from runtime.signature import signature_of
+from runtime.hosts.memory_host import Classes
+from runtime.messages.behaviour import Behaviour, handlers_of
+from runtime.messages.constructor import construct
+from runtime.messages.signature import signature_of
+from runtime.traffic.exchange import Exchange
 from runtime.virtual_clock import VirtualClock
+from runtime.wires.memory import MemoryNetwork
 
 Ts = TypeVarTuple("Ts")
 A = TypeVar("A", bound=Actor)

@@ -12,13 +12,13 @@ from typing import Final
 import msgspec
 import trio
 
-from runtime import envelope as wire
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
-from runtime.codec import encode
-from runtime.exchange import Exchange
-from runtime.guard import Guard
-from runtime.memory import MemoryNetwork, MemoryTransport
-from runtime.watch import Watch
+from runtime.detection.guard import Guard
+from runtime.detection.watch import Watch
+from runtime.messages import envelope as wire
+from runtime.messages.codec import encode
+from runtime.traffic.exchange import Exchange
+from runtime.wires.memory import MemoryNetwork, MemoryTransport
 
 WARDS: Final = 256
 ROUNDS: Final = 20

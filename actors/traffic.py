@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
-from runtime import envelope as wire
-from runtime.codec import Buffer, decode
+from runtime.messages import envelope as wire
+from runtime.messages.codec import Buffer, decode
 
 LATENCY_S: Final = 1 / 1024
 _NOW: Final = (0.0,)

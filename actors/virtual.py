@@ -27,19 +27,19 @@ from actors.record import Happened
 from actors.state_file import StatePath
 from actors.system import ClaimState, OpenHost, Opening, System, claiming
 from runtime.address import Address
-from runtime.behaviour import Strategy
-from runtime.cell import Cell
-from runtime.event_log import EventLog
-from runtime.host import Host
-from runtime.memory import FaultFunction, MemoryNetwork, faithful
-from runtime.memory_body import MemoryBody
-from runtime.memory_host import MemoryHost, open_memory_host
+from runtime.cells.cell import Cell
+from runtime.hosts.host import Host
+from runtime.hosts.memory_body import MemoryBody
+from runtime.hosts.memory_host import MemoryHost, open_memory_host
+from runtime.messages.behaviour import Strategy
 from runtime.scheduling import seeded_scheduling
-from runtime.weather import Weather
+from runtime.weather.event_log import EventLog
+from runtime.weather.weather import Weather
+from runtime.wires.memory import FaultFunction, MemoryNetwork, faithful
 
 
 class VirtualSystem(System):
-    """A system whose nodes are tasks, and what can befall them. See `runtime.memory_host`."""
+    """A system whose nodes are tasks, and what can befall them. See `runtime.hosts.memory_host`."""
 
     def __init__(self, controller: Controller, cell: Cell, host: Host) -> None:
         super().__init__(controller, cell, host)
@@ -169,12 +169,13 @@ def open_virtual_system(
     Args:
         seed: decides in which order tasks run that could run at the same instant, and how long
             the pauses between restarts are.
-        weather: what befalls messages, see `runtime.weather`; ``system.network`` changes it.
+        weather: what befalls messages, see `runtime.weather.weather`; ``system.network`` changes
+            it.
         log: how many lines ``system.network.log`` keeps of what happened, see
-            `runtime.event_log`; 0 for none.
-        fault: a function in place of weather; see `runtime.memory`.
+            `runtime.weather.event_log`; 0 for none.
+        fault: a function in place of weather; see `runtime.wires.memory`.
         reliable: whether what befalls messages is made good, as on a real network link (see
-            `runtime.reliable`); if None, where the ``weather`` drops, doubles or reorders.
+            `runtime.wires.reliable`); if None, where the ``weather`` drops, doubles or reorders.
         output: called with (name, line) for what nodes print: the tracebacks of crashes.
         strategy, intensity, state, resume: see `open_system`. The file is a real one, and this
             process waits for the disk.

@@ -21,8 +21,8 @@ import trio
 
 import runtime
 from actors.system import System
-from runtime.exchange import Exchange
-from runtime.memory_host import MemoryHost
+from runtime.hosts.memory_host import MemoryHost
+from runtime.traffic.exchange import Exchange
 
 _PACKAGES: Final = os.path.dirname(os.path.dirname(os.path.abspath(runtime.__file__ or "")))
 _LIBRARIES: Final = os.path.dirname(os.path.dirname(os.path.abspath(trio.__file__)))

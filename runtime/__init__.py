@@ -1,7 +1,11 @@
 """The machine: addresses, envelopes, mailboxes, transports, processes.
 
-Reads upwards: errors and addresses -> envelopes -> tables -> cells -> transports
--> processes. Nothing in this package imports ``actors`` or ``shell``.
+Reads upwards, each room importing from those before it alone: `network` (addresses and keys of a
+network) and `multipath` (its paths), `messages` (values and their bytes), `weather` (what befalls
+them), `processes` (the kernel's, and the zygote), `wires` (transports), `traffic` (the exchange:
+pairs, credit, accounts), `cells` (actors' frames and callers), `detection` (who is silent), `hosts`
+(where nodes live), `lockstep` (virtual time over real processes). What all speak of, errors and
+addresses, lies beside them. Nothing in this package imports ``actors`` or ``shell``.
 """
 
 import sys

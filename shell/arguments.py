@@ -28,7 +28,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 
 from runtime.errors import WireError
-from runtime.signature import Parameters
+from runtime.messages.signature import Parameters
 
 SCALARS: Final = frozenset(
     {

@@ -7,7 +7,7 @@ Invariants
 
 import json
 
-from runtime.accounts import Audit
+from runtime.messages.accounts import Audit
 
 
 def audited(audit: Audit) -> str:

@@ -19,8 +19,8 @@ import site
 import sys
 
 from actors.actor import Actor
-from runtime.behaviour import Behaviour
 from runtime.errors import SpawnError
+from runtime.messages.behaviour import Behaviour
 
 OWN = ("actors", "runtime", "shell")
 

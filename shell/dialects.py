@@ -17,7 +17,7 @@ import msgspec
 
 from actors.heartbeat import Notice, Sign
 from actors.path_manager import PathNotice
-from runtime.accounts import Audit
+from runtime.messages.accounts import Audit
 from shell.answers import Created, Done, Failed, Failure, Outcome, one_line
 from shell.auditing import audited, audited_json
 from shell.certificate import CertificateView

@@ -32,13 +32,13 @@ from actors.record import Happened, Record
 from actors.ref import ActorRef, ref_to
 from actors.system import System
 from actors.topology import Id
-from runtime.accounts import Audit
 from runtime.address import CONTROLLER
-from runtime.behaviour import Behaviour, Restart, Strategy, handlers_of
-from runtime.constructor import constructor_of
 from runtime.errors import ActorError, DeliveryError, SpawnError, WireError
-from runtime.link_report import LinkReport
-from runtime.signature import Signature
+from runtime.messages.accounts import Audit
+from runtime.messages.behaviour import Behaviour, Restart, Strategy, handlers_of
+from runtime.messages.constructor import constructor_of
+from runtime.messages.signature import Signature
+from runtime.multipath.link_report import LinkReport
 from shell.answers import Created, one_line
 from shell.arguments import read_arguments
 from shell.certificate import CertificateView

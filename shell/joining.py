@@ -17,14 +17,14 @@ from functools import partial
 import trio
 
 from actors.requests import entry_of, prepare
-from runtime.constructor import constructor_of
 from runtime.errors import SpawnError, WireError
 from runtime.exits import ExitReason
-from runtime.join_file import read_pass
-from runtime.joined_node import Wish, join
-from runtime.run_folder import raise_open_file_limit
-from runtime.tcp_endpoint import Site, parse_site
-from runtime.zmq_tcp import check_safe
+from runtime.hosts.joined_node import Wish, join
+from runtime.messages.constructor import constructor_of
+from runtime.network.join_file import read_pass
+from runtime.network.tcp_endpoint import Site, parse_site
+from runtime.processes.run_folder import raise_open_file_limit
+from runtime.wires.zmq_tcp import check_safe
 from shell.arguments import read_arguments
 from shell.classes import find_class, import_from_here
 from shell.options import entry, seconds

@@ -17,7 +17,7 @@ import msgspec
 
 from actors.topology import Id
 from runtime.address import CONTROLLER
-from runtime.link_report import LinkReport, StreamReport
+from runtime.multipath.link_report import LinkReport, StreamReport
 from runtime.multipath.statistics import Subflow, TcpState
 from shell.commands import CONTROLLER as ROOT
 

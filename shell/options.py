@@ -8,8 +8,8 @@ from typing import get_args
 
 import msgspec
 
-from runtime.behaviour import Restart, Strategy
-from runtime.wiring import Kind, check_net
+from runtime.messages.behaviour import Restart, Strategy
+from runtime.wires.wiring import Kind, check_net
 from shell.dialects import DIALECTS
 from shell.grammar import check_entry
 

@@ -22,9 +22,9 @@ from actors.ref import ref_to
 from actors.supervision import lives_again
 from actors.system import System, open_system
 from runtime.address import check_name
-from runtime.behaviour import Restart
 from runtime.errors import SpawnError
 from runtime.exits import ExitReason
+from runtime.messages.behaviour import Restart
 from shell.classes import find_class
 from shell.forest import Forest, supervision
 from shell.naming import by_name, by_number

@@ -6,13 +6,13 @@ it needs no credit, and is in nobody's account.
 
 import trio
 
-from runtime import calls
-from runtime import envelope as wire
 from runtime.address import Address
-from runtime.context import speaker
+from runtime.cells import calls
+from runtime.cells.context import speaker
 from runtime.errors import ActorDeadError
-from runtime.pings import is_there
-from runtime.slot import Slot
+from runtime.messages import envelope as wire
+from runtime.traffic.pings import is_there
+from runtime.traffic.slot import Slot
 
 
 async def reach(address: Address) -> None:

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from runtime.signature import Signature
+from runtime.messages.signature import Signature
 from shell.answers import one_line
 
 

@@ -27,7 +27,7 @@ from actors.heartbeat import Change
 from actors.path_manager import PathNotice
 from actors.places import State
 from actors.topology import Id
-from runtime.accounts import Audit
+from runtime.messages.accounts import Audit
 from shell.answers import Created
 from shell.certificate import CertificateView
 from shell.journey import TraceView

@@ -17,7 +17,7 @@ from actors.record import Happened
 from actors.ref import ActorRef
 from actors.system import System, open_system
 from runtime.errors import ActorDeadError, UnreachableError
-from runtime.tcp_endpoint import parse_endpoint
+from runtime.network.tcp_endpoint import parse_endpoint
 from tests.cut_actors import Sink
 
 

@@ -15,12 +15,12 @@ from trio.testing import MockClock
 
 from actors import Actor, ActorRef
 from actors.virtual import open_virtual_system
-from runtime.codec import encode
-from runtime.envelope import Tell
-from runtime.event_log import EventLog
-from runtime.guard import BEAT_S
-from runtime.memory import MemoryNetwork
-from runtime.weather import Weather
+from runtime.detection.guard import BEAT_S
+from runtime.messages.codec import encode
+from runtime.messages.envelope import Tell
+from runtime.weather.event_log import EventLog
+from runtime.weather.weather import Weather
+from runtime.wires.memory import MemoryNetwork
 from tests.bench_row import TEXT, Note, Round, Row, at_least
 
 EVENTS = 20_000

@@ -13,9 +13,9 @@ import msgspec
 import trio
 
 from actors.virtual import VirtualSystem
-from runtime.exchange import Exchange
-from runtime.mailbox import Mailbox
-from runtime.pair import Outbound
+from runtime.cells.mailbox import Mailbox
+from runtime.traffic.exchange import Exchange
+from runtime.traffic.pair import Outbound
 
 SETTLES_S = 6.0
 """A stop takes 2 s a cell, and what it began is finished."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 
-from runtime.oom import counter_of
+from runtime.processes.oom import counter_of
 
 _LIMITS: dict[str, dict[str, str | None]] = {
     "memory.oom_control": {"memory.limit_in_bytes": None, "memory.memsw.limit_in_bytes": None},

@@ -34,7 +34,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.system import System, open_system
 from actors.virtual import open_virtual_system
 from runtime.errors import ActorError
-from runtime.weather import Rule, Weather
+from runtime.weather.weather import Rule, Weather
 from tests.chaos_actors import Chaotic
 from tests.chaos_audit import Auditor, settle_journal
 from tests.chaos_driver import Driver, judge_tree

@@ -14,9 +14,9 @@ from actors.nodes import LAST_WORD_S
 from actors.places import State
 from actors.virtual import VirtualSystem
 from runtime.address import CONTROLLER
-from runtime.exchange import Exchange
-from runtime.memory_body import MemoryBody
-from runtime.pair import Inbound, Outbound
+from runtime.hosts.memory_body import MemoryBody
+from runtime.traffic.exchange import Exchange
+from runtime.traffic.pair import Inbound, Outbound
 from tests.chaos_driver import Driver, judge_tree
 from tests.chaos_journal import JOURNAL
 

@@ -20,7 +20,7 @@ from actors.system import System
 from actors.virtual import VirtualSystem
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION
 from runtime.errors import RemoteError, SpawnError, WireError
-from runtime.letters import MORE
+from runtime.traffic.letters import MORE
 from tests.chaos_actors import BOUND_S, EXPECTED, Chaotic, converse, options, prototype
 from tests.chaos_journal import JOURNAL
 from tests.chaos_plan import Birth, Op, Talk

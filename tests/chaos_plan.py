@@ -16,7 +16,7 @@ from random import Random
 
 import msgspec
 
-from runtime.behaviour import Restart, Strategy
+from runtime.messages.behaviour import Restart, Strategy
 
 NODES = [f"n{number}" for number in range(7)]
 LOCALS = [f"n{number}/l" for number in range(4)]

@@ -20,10 +20,10 @@ import trio
 from actors.heartbeat import Change, Created, Died, Forgotten, Heard, Silenced
 from actors.path_manager import PathNotice, PathTable
 from actors.topology import Id
-from runtime.accounts import Audit
 from runtime.errors import ActorDeadError, RemoteError, SpawnError, WireError
 from runtime.exits import ExitReason
-from runtime.link_report import LinkReport
+from runtime.messages.accounts import Audit
+from runtime.multipath.link_report import LinkReport
 from shell.answers import Created as Answer
 from shell.certificate import CertificateView
 from shell.journey import TraceView

@@ -16,11 +16,11 @@ from typing import Final
 import msgspec
 import trio
 
-from runtime.keys import new_keys
-from runtime.listening import reserve, site_of
-from runtime.splitting import PIECE_BYTES
-from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint
-from runtime.zmq_tcp import TcpTransport, public_of
+from runtime.network.keys import new_keys
+from runtime.network.listening import reserve, site_of
+from runtime.network.tcp_endpoint import TcpEndpoint, parse_endpoint
+from runtime.wires.splitting import PIECE_BYTES
+from runtime.wires.zmq_tcp import TcpTransport, public_of
 
 GREETING: Final = b"\xff\0\0\0\0\0\0\0\1\x7f\3\0CURVE".ljust(32, b"\0") + bytes(32)
 LONG_MESSAGE, LONG_COMMAND = 2, 6

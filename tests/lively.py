@@ -18,8 +18,8 @@ from trio.testing import MockClock
 from actors import Actor, ActorRef, Down, reentrant
 from actors.virtual import VirtualSystem, open_virtual_system
 from runtime.errors import ActorError
-from runtime.event_log import EventLog
-from runtime.weather import Rule, Weather
+from runtime.weather.event_log import EventLog
+from runtime.weather.weather import Rule, Weather
 
 LINES = 1_000_000
 

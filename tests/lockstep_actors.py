@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from actors import Actor, ActorRef
-from runtime.socket_transport import SocketTransport
+from runtime.wires.socket_transport import SocketTransport
 
 
 class Mayfly(Actor):

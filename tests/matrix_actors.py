@@ -13,8 +13,8 @@ from actors.actor import Actor, reentrant
 from actors.down import Down, Recovered, Suspected
 from actors.ref import ActorRef
 from runtime.errors import ActorDeadError, UnreachableError
-from runtime.exchange import Exchange
-from runtime.zmq_transport import ZmqTransport
+from runtime.traffic.exchange import Exchange
+from runtime.wires.zmq_transport import ZmqTransport
 from tests.matrix_cells import CODE, WHY
 from tests.real_actors import start_strays
 

@@ -8,7 +8,7 @@ from tests.matrix_actors import inflict
 
 def _in_zygote() -> bool:
     with open("/proc/self/cmdline", "rb") as cmdline:
-        return b"runtime.zygote" in cmdline.read()
+        return b"runtime.processes.zygote" in cmdline.read()
 
 
 class Bomb(Actor):

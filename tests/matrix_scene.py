@@ -17,8 +17,8 @@ from typing import Any
 
 import trio
 
-from runtime import procfs
-from runtime.pidfd import wait_exited
+from runtime.processes import procfs
+from runtime.processes.pidfd import wait_exited
 from tests.cgroups import memory_cgroup
 from tests.matrix_cells import Cell
 from tests.real import Console, family, marked, open_console, run_folders

@@ -22,9 +22,9 @@ import trio
 from actors import leftovers
 from actors.leftovers import alive as alive
 from actors.leftovers import begun as begun
-from runtime import procfs
-from runtime.newborn import SPARE
-from runtime.pidfd import send_signal
+from runtime.processes import procfs
+from runtime.processes.newborn import SPARE
+from runtime.processes.pidfd import send_signal
 
 ROOT = str(Path(__file__).parent.parent)
 REGROW = str(Path(sys.executable).parent / "regrow")
@@ -69,7 +69,7 @@ def is_spare(pid: int) -> bool:
 def _is_zygote(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
-            return b"runtime.zygote" in cmdline.read()
+            return b"runtime.processes.zygote" in cmdline.read()
     except OSError:
         return False
 

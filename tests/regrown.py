@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from actors import Actor, ActorRef, ChildSpec, Supervisor, child, open_system
-from runtime.behaviour import Restart
+from runtime.messages.behaviour import Restart
 
 
 class Mortal(Actor):

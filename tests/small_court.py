@@ -15,14 +15,14 @@ import trio
 from actors.actor import Actor
 from actors.fates import Fates
 from actors.record import Record
-from runtime import envelope as wire
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
-from runtime.behaviour import handlers_of
-from runtime.cell import Cell
-from runtime.exchange import Exchange
+from runtime.cells.cell import Cell
 from runtime.exits import ExitReason
-from runtime.pair import Peer
-from runtime.registrar import Answer, Refusal, Registrar, Spec
+from runtime.messages import envelope as wire
+from runtime.messages.behaviour import handlers_of
+from runtime.traffic.exchange import Exchange
+from runtime.traffic.pair import Peer
+from runtime.traffic.registrar import Answer, Refusal, Registrar, Spec
 from tests.small_world import SmallWorld, open_small_world
 
 

@@ -11,18 +11,18 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from runtime import calls
 from runtime.address import Address
-from runtime.behaviour import Behaviour, handlers_of
-from runtime.cell import Cell
-from runtime.codec import Buffer
-from runtime.exchange import Exchange
+from runtime.cells import calls
+from runtime.cells.cell import Cell
+from runtime.cells.mailbox import MAILBOX_BYTES, MAILBOX_MESSAGES
+from runtime.cells.stream import Stream
 from runtime.exits import ExitReason
-from runtime.mailbox import MAILBOX_BYTES, MAILBOX_MESSAGES
-from runtime.memory import FaultFunction, MemoryNetwork, faithful
-from runtime.pair import Outbound
-from runtime.signature import signature_of
-from runtime.stream import Stream
+from runtime.messages.behaviour import Behaviour, handlers_of
+from runtime.messages.codec import Buffer
+from runtime.messages.signature import signature_of
+from runtime.traffic.exchange import Exchange
+from runtime.traffic.pair import Outbound
+from runtime.wires.memory import FaultFunction, MemoryNetwork, faithful
 
 Handler = Callable[..., object]
 

@@ -9,10 +9,10 @@ import pytest
 import trio
 
 from actors import reentrant
-from runtime.behaviour import Behaviour
-from runtime.cell import Cell
-from runtime.exchange import Exchange
-from runtime.mailbox import MAILBOX_MESSAGES
+from runtime.cells.cell import Cell
+from runtime.cells.mailbox import MAILBOX_MESSAGES
+from runtime.messages.behaviour import Behaviour
+from runtime.traffic.exchange import Exchange
 from tests.small_world import SmallWorld, ask, open_small_world, pair, stream
 
 

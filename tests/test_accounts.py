@@ -11,13 +11,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from runtime.behaviour import Behaviour
-from runtime.cell import Cell
-from runtime.codec import Buffer
-from runtime.credit import FIRST_BYTES, FIRST_MESSAGES, WINDOW_BYTES, WINDOW_MESSAGES, share
+from runtime.cells.cell import Cell
 from runtime.errors import ActorDeadError, MailboxFullError, RemoteError, WireError
-from runtime.pair import Inbound, Outbound
-from runtime.settling import REPORT_S
+from runtime.messages.behaviour import Behaviour
+from runtime.messages.codec import Buffer
+from runtime.traffic.credit import FIRST_BYTES, FIRST_MESSAGES, WINDOW_BYTES, WINDOW_MESSAGES, share
+from runtime.traffic.pair import Inbound, Outbound
+from runtime.traffic.settling import REPORT_S
 from tests.small_world import SmallWorld, ask, open_small_world, pair, tell, tell_nowait
 
 BOUND_S = 10_000

@@ -17,11 +17,11 @@ from trio.testing import MockClock
 
 from actors.actor import Actor
 from actors.system import System
-from runtime.arrays import ArrayHead, ArrayKind
-from runtime.buffers import OWN_FRAME_BYTES
-from runtime.codec import MAX_PAYLOAD_BYTES
 from runtime.errors import WireError
-from runtime.signature import Parameters, signature_of
+from runtime.messages.arrays import ArrayHead, ArrayKind
+from runtime.messages.buffers import OWN_FRAME_BYTES
+from runtime.messages.codec import MAX_PAYLOAD_BYTES
+from runtime.messages.signature import Parameters, signature_of
 from tests.real import ROOT
 from tests.small_world import ask, open_small_world, pair
 
@@ -321,8 +321,8 @@ def test_any_head_is_an_array_within_its_data_or_a_wire_error(
 
 def test_numpy_is_never_imported_unasked() -> None:
     code = (
-        "import sys, actors, actors.system, runtime.rehearsal, shell.__main__\n"
-        "from runtime.signature import signature_of\n"
+        "import sys, actors, actors.system, runtime.hosts.rehearsal, shell.__main__\n"
+        "from runtime.messages.signature import signature_of\n"
         "async def handler(self, a: bytes, b: memoryview) -> None: ...\n"
         "signature_of(handler).encode((b'x' * 9999, memoryview(b'y' * 9999)), bytearray())\n"
         "sys.exit('numpy' in sys.modules)"

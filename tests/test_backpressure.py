@@ -11,8 +11,8 @@ import trio
 
 from actors.ref import ActorRef
 from actors.system import System
-from runtime import envelope as wire
-from runtime.guard import BEAT_S
+from runtime.detection.guard import BEAT_S
+from runtime.messages import envelope as wire
 from tests.pressure import Measured, Slow, Taken, Teller
 
 pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real", deadline_s=100)]

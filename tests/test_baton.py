@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.baton import (
+from runtime.errors import WireError
+from runtime.lockstep.baton import (
     Due,
     Held,
     Idle,
@@ -20,7 +21,6 @@ from runtime.baton import (
     decode_follower,
     encode,
 )
-from runtime.errors import WireError
 
 
 @pytest.mark.parametrize(

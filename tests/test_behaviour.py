@@ -10,7 +10,7 @@ import pytest
 
 from actors import Actor
 from actors.virtual import VirtualSystem
-from runtime.behaviour import handlers_of
+from runtime.messages.behaviour import handlers_of
 
 
 async def sleepy(self: Actor, *args: object) -> None: ...

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from runtime.block import block
-from runtime.memory import MemoryNetwork
+from runtime.wires.memory import MemoryNetwork
 
 
 class Room:

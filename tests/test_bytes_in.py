@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import reentrant
-from runtime import envelope as wire
 from runtime.address import Address
-from runtime.behaviour import Behaviour
-from runtime.cell import Cell
-from runtime.codec import Buffer, encode
+from runtime.cells.cell import Cell
 from runtime.errors import ActorError, WireError
-from runtime.exchange import Exchange
 from runtime.exits import ExitReason
-from runtime.pair import Inbound
+from runtime.messages import envelope as wire
+from runtime.messages.behaviour import Behaviour
+from runtime.messages.codec import Buffer, encode
+from runtime.traffic.exchange import Exchange
+from runtime.traffic.pair import Inbound
 from tests.small_world import SmallWorld, ask, open_small_world, pair, stream, tell
 
 BOUND_S = 1000

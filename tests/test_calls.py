@@ -14,10 +14,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from runtime import calls
 from runtime.address import Address
-from runtime.behaviour import Behaviour, handlers_of
-from runtime.cell import Cell
+from runtime.cells import calls
+from runtime.cells.cell import Cell
 from runtime.errors import (
     ActorDeadError,
     MailboxFullError,
@@ -25,11 +24,12 @@ from runtime.errors import (
     UnreachableError,
     WireError,
 )
-from runtime.exchange import Exchange
 from runtime.exits import ExitReason
-from runtime.memory import MemoryNetwork
-from runtime.signature import signature_of
-from runtime.zmq_transport import ZmqTransport
+from runtime.messages.behaviour import Behaviour, handlers_of
+from runtime.messages.signature import signature_of
+from runtime.traffic.exchange import Exchange
+from runtime.wires.memory import MemoryNetwork
+from runtime.wires.zmq_transport import ZmqTransport
 
 
 class Counter(Behaviour):

@@ -13,8 +13,8 @@ from actors.certificate import certify
 from actors.record import Record
 from actors.virtual import VirtualSystem
 from runtime.address import Address
-from runtime.evidence import Evidence
-from runtime.registrar import Spec
+from runtime.processes.evidence import Evidence
+from runtime.traffic.registrar import Spec
 from tests.mortals import Mortal, Mourner
 
 Way = Callable[[VirtualSystem, ActorRef[Mortal]], Awaitable[object]]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from runtime.credit import Window
-from runtime.pair import Outbound
-from runtime.vigil import Vigil
+from runtime.traffic.credit import Window
+from runtime.traffic.pair import Outbound
+from runtime.traffic.vigil import Vigil
 from tests.chaos import Failure, run_real, run_virtual
 from tests.chaos_plan import draw
 

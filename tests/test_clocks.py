@@ -8,12 +8,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from runtime import calls
 from runtime.address import Address
-from runtime.exchange import Exchange
-from runtime.memory import MemoryNetwork
-from runtime.pair import Outbound, Peer
-from runtime.service import Service
+from runtime.cells import calls
+from runtime.cells.service import Service
+from runtime.traffic.exchange import Exchange
+from runtime.traffic.pair import Outbound, Peer
+from runtime.wires.memory import MemoryNetwork
 
 
 class Source:

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import codec, inquiry
-from runtime import envelope as wire
 from runtime.address import Address
-from runtime.codec import Batch, Buffer, decode, encode, weigh
 from runtime.errors import WireError
 from runtime.exits import ExitReason
-from runtime.link_report import LinkReport
+from runtime.messages import codec, inquiry
+from runtime.messages import envelope as wire
+from runtime.messages.codec import Batch, Buffer, decode, encode, weigh
+from runtime.multipath.link_report import LinkReport
 
 ADDRESS = Address("s", "counter", 7, "memory:7")
 REASON = ExitReason(kind="crashed", error="ValueError", message="no good")

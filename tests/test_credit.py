@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.credit import (
+from runtime.traffic.credit import (
     FIRST_BYTES,
     FIRST_MESSAGES,
     REPORT_EVERY,

@@ -6,8 +6,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.actor import reentrant
-from runtime.behaviour import Behaviour
-from runtime.signature import Signature
+from runtime.messages.behaviour import Behaviour
+from runtime.messages.signature import Signature
 from tests.small_world import ask, open_small_world, tell
 
 

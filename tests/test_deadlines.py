@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from runtime.deadlines import effective_deadline
+from runtime.cells.deadlines import effective_deadline
 
 
 async def test_it_is_what_trio_says_of_any_scopes(autojump_clock: MockClock) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from runtime.detector import DeadlineDetector, Detector, PhiDetector
+from runtime.detection.detector import DeadlineDetector, Detector, PhiDetector
 
 Make = Callable[[float, float], Detector]
 both = pytest.mark.parametrize("make", [DeadlineDetector, PhiDetector])

@@ -16,8 +16,8 @@ from actors.explore import Freeze, Kill, explore
 from actors.strikes import Chance, Drawn, struck
 from actors.virtual import VirtualSystem
 from runtime.errors import RemoteError
-from runtime.memory import MemoryNetwork
-from runtime.weather import Delay, Drop, Rule, Weather
+from runtime.weather.weather import Delay, Drop, Rule, Weather
+from runtime.wires.memory import MemoryNetwork
 from tests import planted
 
 TWINS = 500 if os.environ.get("REGROW_LONG") else 20

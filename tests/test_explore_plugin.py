@@ -14,7 +14,7 @@ TESTS = """
 import pytest
 import trio
 from actors.explore import explore
-from runtime.weather import Weather
+from runtime.weather.weather import Weather
 from tests.planted import LossyDesk, Postman
 
 @explore(runs=200)
@@ -65,7 +65,7 @@ import pytest
 import trio
 from actors import Actor
 from actors.explore import explore
-from runtime.weather import Weather
+from runtime.weather.weather import Weather
 
 seen = []
 systems = set()

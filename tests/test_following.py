@@ -11,13 +11,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.actor import Actor
 from actors.ref import ActorRef, ref_to
-from runtime import calls
 from runtime.address import CONTROLLER, Address
-from runtime.cell import Cell
+from runtime.cells import calls
+from runtime.cells.cell import Cell
+from runtime.cells.stream import Stream
 from runtime.errors import ActorDeadError, MailboxFullError
-from runtime.exchange import Exchange
-from runtime.signature import signature_of
-from runtime.stream import Stream
+from runtime.messages.signature import signature_of
+from runtime.traffic.exchange import Exchange
 from tests.small_court import SmallCourt, open_small_court
 
 Handler = Callable[..., object]

@@ -16,7 +16,7 @@ from actors.roll import ENDED_KEPT, Roll
 from actors.virtual import VirtualSystem
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.errors import ActorDeadError, ActorError, UnreachableError
-from runtime.registrar import Spec
+from runtime.traffic.registrar import Spec
 
 
 class Host(Actor):

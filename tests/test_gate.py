@@ -1,6 +1,6 @@
 """The gate of a listening process: how many strangers it bears."""
 
-from runtime.gate import HANDSHAKE_S, MAX_STRANGERS, Gate
+from runtime.network.gate import HANDSHAKE_S, MAX_STRANGERS, Gate
 
 
 def test_friends_do_not_shut_the_gate() -> None:

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from runtime.behaviour import Behaviour
 from runtime.errors import RemoteError
-from runtime.outbox import IDLE_S
+from runtime.messages.behaviour import Behaviour
+from runtime.wires.transport import IDLE_S
 from tests.small_world import ask, open_small_world, tell
 
 

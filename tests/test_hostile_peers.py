@@ -20,11 +20,11 @@ import trio
 
 from actors.ref import ActorRef
 from actors.system import open_system
-from runtime.keys import Keys, new_secret, read_keys
-from runtime.listening import reserve, site_of
-from runtime.reliable import Reliable
-from runtime.tcp_endpoint import Site, TcpEndpoint, parse_endpoint
-from runtime.zmq_tcp import TcpTransport, public_of
+from runtime.network.keys import Keys, new_secret, read_keys
+from runtime.network.listening import reserve, site_of
+from runtime.network.tcp_endpoint import Site, TcpEndpoint, parse_endpoint
+from runtime.wires.reliable import Reliable
+from runtime.wires.zmq_tcp import TcpTransport, public_of
 from tests.bench_actors import Caller, Echo
 from tests.hostile import ATTACKS
 from tests.real import ROOT, until

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from runtime import outbox
+from runtime.traffic import outbox
 from tests.test_calls import Counter, every_kind, open_pair
 
 

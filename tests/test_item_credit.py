@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.item_credit import (
+from runtime.traffic.item_credit import (
     FIRST_BYTES,
     FIRST_ITEMS,
     SMALL_BYTES,

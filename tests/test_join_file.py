@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.join_file import Pass, read_pass, write_pass
-from runtime.keys import keep_keys
-from runtime.tcp_endpoint import to_text
+from runtime.network.join_file import Pass, read_pass, write_pass
+from runtime.network.keys import keep_keys
+from runtime.network.tcp_endpoint import to_text
 
 ONE = Pass(b"c" * 32, b"m" * 32)
 OTHER = Pass(b"d" * 32, b"n" * 32)

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from runtime.address import Address
-from runtime.keys import Keys, keep_keys, new_keys, read_keys
-from runtime.life import Boot
-from runtime.orders import Fork, Order
-from runtime.tcp_endpoint import to_text
-from runtime.zmq_tcp import public_of
+from runtime.hosts.life import Boot
+from runtime.network.keys import Keys, keep_keys, new_keys, read_keys
+from runtime.network.tcp_endpoint import to_text
+from runtime.processes.orders import Fork, Order
+from runtime.wires.zmq_tcp import public_of
 
 KEYS = Keys(b"o" * 32, b"m" * 32)
 GOOD = f"own = {to_text(KEYS.own)}\nmember = {to_text(KEYS.member)}\n"

@@ -16,12 +16,26 @@ MAY_IMPORT = {
 # wire itself is four: what all have, what a network adds, what one with several paths does, and who
 # is let in from it.
 ZMQ_MODULES = {
-    "runtime/zmq_door.py",
-    "runtime/zmq_mptcp.py",
-    "runtime/zmq_tcp.py",
-    "runtime/zmq_transport.py",
-    "runtime/zygote.py",
+    "runtime/wires/zmq_door.py",
+    "runtime/wires/zmq_mptcp.py",
+    "runtime/wires/zmq_tcp.py",
+    "runtime/wires/zmq_transport.py",
+    "runtime/processes/zygote.py",
 }
+# The rooms of the runtime, from the ground up; what lies beside them may be used in all.
+ROOMS = [
+    "network",
+    "multipath",
+    "messages",
+    "weather",
+    "processes",
+    "wires",
+    "traffic",
+    "cells",
+    "detection",
+    "hosts",
+    "lockstep",
+]
 # No thread of ours, no second process machinery, nothing unpickled from a socket.
 NEVER = {"_pickle", "_thread", "concurrent", "multiprocessing", "pickle", "threading"}
 ENTRY_ABOVE = re.compile(r"(actors|shell)[.:]\w")
@@ -62,6 +76,21 @@ def names(path: Path) -> set[str]:
     return found
 
 
+def rooms(path: Path) -> set[str]:
+    """The rooms of the runtime from which a file imports when it is run."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("runtime."):
+            found.add(str(node.module).split(".")[1])
+        waiting += ast.iter_child_nodes(node)
+    return found & set(ROOMS)
+
+
 every_module = pytest.mark.parametrize("path", MODULES, ids=name_of)
 
 
@@ -83,6 +112,20 @@ def test_no_module_starts_threads_or_reads_pickles(path: Path) -> None:
 )
 def test_the_runtime_names_no_entry_above_it(path: Path) -> None:
     assert not [text for text in names(path) if ENTRY_ABOVE.match(text)]
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if len(p.relative_to(ROOT).parts) == 3], ids=name_of
+)
+def test_a_room_of_the_runtime_stands_on_those_below_it(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[1]
+    assert rooms(path) <= set(ROOMS[: ROOMS.index(room) + 1])
+
+
+def test_every_room_of_the_runtime_has_its_place() -> None:
+    assert {p.name for p in (ROOT / "runtime").iterdir() if (p / "__init__.py").exists()} == set(
+        ROOMS
+    )
 
 
 @pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=name_of)

@@ -11,10 +11,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from runtime.behaviour import Behaviour
-from runtime.leader import Leader
-from runtime.memory import MemoryNetwork, MemoryTransport
-from runtime.reading import Seat
+from runtime.messages.behaviour import Behaviour
+from runtime.wires.leader import Leader
+from runtime.wires.memory import MemoryNetwork, MemoryTransport
+from runtime.wires.reading import Seat
 from tests.small_world import ask, open_small_world, pair, tell
 
 BOUND_S = 1000

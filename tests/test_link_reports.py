@@ -9,7 +9,7 @@ from actors.actor import Actor
 from actors.system import open_system
 from actors.virtual import VirtualSystem
 from runtime.errors import ActorDeadError
-from runtime.link_report import LinkReport, StreamReport
+from runtime.multipath.link_report import LinkReport, StreamReport
 from tests import mptcp
 from tests.real import ANSWER_S
 

@@ -11,10 +11,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.actor import Actor
 from actors.links import Links, inherited
 from actors.ref import ActorRef, ref_to
-from runtime import envelope as wire
 from runtime.address import CONTROLLER, Address
-from runtime.cell import Cell
+from runtime.cells.cell import Cell
 from runtime.exits import ExitReason
+from runtime.messages import envelope as wire
 from tests.small_court import SmallCourt, open_small_court
 from tests.small_world import ask, tell
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.lockstep import open_lockstep_system
-from runtime.lockstep import Lockstep
+from runtime.lockstep.lockstep import Lockstep
 
 FIRST, SECOND = 1, 2
 

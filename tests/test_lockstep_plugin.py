@@ -15,7 +15,7 @@ def test_one_body_runs_on_three_kinds_of_systems(pytester: pytest.Pytester) -> N
     result = run(
         pytester,
         """
-from runtime.weather import Weather
+from runtime.weather.weather import Weather
 
 @pytest.fixture
 def regrow_options():

@@ -11,12 +11,12 @@ from trio.testing import MockClock
 
 from actors import Actor, ActorRef
 from actors.virtual import VirtualSystem, open_virtual_system
-from runtime import envelope as wire
-from runtime.codec import encode
-from runtime.event_log import EventLog
-from runtime.memory import MemoryNetwork
-from runtime.memory_transport import MemoryTransport
-from runtime.weather import Delay, Drop, Duplicate, Fault, Reorder, Rule, Weather
+from runtime.messages import envelope as wire
+from runtime.messages.codec import encode
+from runtime.weather.event_log import EventLog
+from runtime.weather.weather import Delay, Drop, Duplicate, Fault, Reorder, Rule, Weather
+from runtime.wires.memory import MemoryNetwork
+from runtime.wires.memory_transport import MemoryTransport
 
 ASK = (wire.Ask(1, "f", 0, 7),)
 BEAT = (wire.Beat(1),)

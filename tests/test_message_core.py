@@ -11,15 +11,15 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import reentrant
-from runtime import codec
-from runtime import envelope as wire
 from runtime.address import Address
-from runtime.behaviour import Behaviour
-from runtime.cell import Cell
-from runtime.credit import Window
+from runtime.cells.cell import Cell
 from runtime.errors import ActorError, MailboxFullError, RemoteError, WireError
 from runtime.exits import ExitReason
-from runtime.signature import signature_of
+from runtime.messages import codec
+from runtime.messages import envelope as wire
+from runtime.messages.behaviour import Behaviour
+from runtime.messages.signature import signature_of
+from runtime.traffic.credit import Window
 from tests.small_world import SmallWorld, ask, open_small_world, pair, tell, tell_nowait
 
 BOUND_S = 1000
@@ -120,7 +120,7 @@ async def settle_in(world: SmallWorld, local: bool) -> tuple[Cell, Cell, Sample]
 both_places = pytest.mark.parametrize("local", [False, True], ids=["remote", "local"])
 
 
-# 1. runtime/pair.py: Outbound.credit
+# 1. runtime/traffic/pair.py: Outbound.credit
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -145,7 +145,7 @@ async def test_who_waits_for_credit_can_be_cancelled(count: int, autojump_clock:
         assert 2 not in actor.seen
 
 
-# 2. runtime/codec.py: decode
+# 2. runtime/messages/codec.py: decode
 
 
 def test_text_that_is_none_is_a_wire_error() -> None:
@@ -154,7 +154,7 @@ def test_text_that_is_none_is_a_wire_error() -> None:
         codec.decode([bytes(frame).replace(b"abc", b"\xff\xfe\xfd")])
 
 
-# 3. runtime/settling.py: fail; runtime/codec.py: Batch.add
+# 3. runtime/traffic/settling.py: fail; runtime/messages/codec.py: Batch.add
 
 
 @both_places
@@ -171,7 +171,7 @@ async def test_an_exception_of_any_text_reaches_its_asker(
             assert await ask(source, target, Sample.note, 1) == 1
 
 
-# 4. runtime/service.py: _take_apart
+# 4. runtime/cells/service.py: _take_apart
 
 
 @both_places
@@ -186,7 +186,7 @@ async def test_a_told_misfit_for_a_reentrant_handler_is_rejected(
         assert pair(source, target).window.rejected == 1
 
 
-# 5. runtime/service.py: a reentrant message waits behind a suspended handler
+# 5. runtime/cells/service.py: a reentrant message waits behind a suspended handler
 
 
 @both_places
@@ -202,7 +202,7 @@ async def test_a_reentrant_handler_starts_while_another_is_suspended(
             assert await ask(world.mute(near, "source"), two.other, Sample.there_and_back) == 1
 
 
-# 6. runtime/calls.py, inplace.py: what runs in place means what it means from afar
+# 6. runtime/cells/calls.py, inplace.py: what runs in place means what it means from afar
 
 
 @both_places
@@ -275,7 +275,7 @@ async def test_nobody_overtakes_an_ask_that_runs_in_place(autojump_clock: MockCl
         assert actor.seen == [0, 1, 2]
 
 
-# 7. runtime/call.py: the chain of a task of the cell's nursery
+# 7. runtime/cells/call.py: the chain of a task of the cell's nursery
 
 
 async def test_a_task_of_the_cell_carries_no_chain_while_its_handler_runs(
@@ -288,7 +288,7 @@ async def test_a_task_of_the_cell_carries_no_chain_while_its_handler_runs(
         assert (actor.log, actor.seen) == ([], [5])
 
 
-# 8. runtime/signature.py
+# 8. runtime/messages/signature.py
 
 
 @pytest.mark.parametrize("local", [False, True], ids=["remote", "local"])
@@ -348,7 +348,7 @@ def test_whatever_cannot_travel_is_a_type_error_and_leaves_nothing(value: object
     assert body == b"before"
 
 
-# 9. runtime/codec.py: head, body and the largest payload share one frame now
+# 9. runtime/messages/codec.py: head, body and the largest payload share one frame now
 
 
 def test_the_largest_payload_may_follow_a_batch_that_nearly_left() -> None:
@@ -404,7 +404,7 @@ async def test_the_first_word_of_the_dead_opens_nothing(autojump_clock: MockCloc
         assert target.inbounds == []
 
 
-# 11. runtime/memory.py: the fake and the real thing
+# 11. runtime/wires/memory.py: the fake and the real thing
 
 
 async def test_in_memory_too_a_peer_may_connect_before_the_other_is_there(

@@ -12,11 +12,11 @@ from actors.actor import Actor
 from actors.down import Down, Monitor, Recovered, Suspected
 from actors.monitors import Asker, Monitors
 from actors.ref import ActorRef, ref_to
-from runtime import envelope as wire
 from runtime.address import CONTROLLER, Address
-from runtime.cell import Cell
+from runtime.cells.cell import Cell
 from runtime.errors import RemoteError, WireError
 from runtime.exits import ExitReason
+from runtime.messages import envelope as wire
 from tests.small_court import SmallCourt, open_small_court
 from tests.small_world import ask, tell
 

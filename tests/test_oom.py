@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.oom import Mark, OomWatch, counter_of, find_counter, kills_in
+from runtime.processes.oom import Mark, OomWatch, counter_of, find_counter, kills_in
 
 V1 = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755

@@ -17,7 +17,7 @@ import trio
 from actors import Actor, ActorRef, ChildSpec, Down, Supervisor, child
 from actors.record import Happened
 from actors.virtual import VirtualSystem
-from runtime.behaviour import Restart, Strategy
+from runtime.messages.behaviour import Restart, Strategy
 
 END_AT = 3.0
 RESTARTS: tuple[Restart, ...] = ("permanent", "transient", "temporary")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from runtime.output import (
+from runtime.processes.output import (
     KEPT_LINES,
     MAX_FILE_BYTES,
     MAX_LINE_BYTES,
@@ -14,7 +14,7 @@ from runtime.output import (
     OutputFollower,
     Outputs,
 )
-from runtime.run_folder import output_path
+from runtime.processes.run_folder import output_path
 from tests.zygote_colony import open_colony
 
 

@@ -621,7 +621,7 @@ def test_weather_is_drawn_from_the_seed_of_the_run_and_told_of_a_failure(
     result = run(
         pytester,
         """
-from runtime.weather import Weather
+from runtime.weather.weather import Weather
 
 @pytest.mark.regrow(weather=Weather(kinds="beat", delay=0.5), seed=7)
 async def test_it(system, network, regrow_seed):

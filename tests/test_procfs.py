@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from runtime import pidfd, procfs
+from runtime.processes import pidfd, procfs
 
 pytestmark = pytest.mark.real
 

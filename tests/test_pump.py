@@ -11,13 +11,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from runtime.listening import listen_at, site_of
 from runtime.multipath import dialling, pump
 from runtime.multipath.dialling import dial, in_turn
 from runtime.multipath.inspection import mptcp_info, speaks_mptcp
 from runtime.multipath.pump import CHUNK_BYTES, Pump
 from runtime.multipath.streams import Streams
-from runtime.tcp_endpoint import Site
+from runtime.network.listening import listen_at, site_of
+from runtime.network.tcp_endpoint import Site
 from tests import mptcp
 
 pytestmark = pytest.mark.real

@@ -15,7 +15,7 @@ import trio
 
 from actors import Actor, ActorRef
 from actors.system import System
-from runtime.process_host import ProcessHost
+from runtime.hosts.process_host import ProcessHost
 from tests.axe import cut
 from tests.census import tasks
 from tests.real import ANSWER_S, begun, is_spare, until

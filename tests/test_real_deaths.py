@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from runtime.run_folder import open_run_folder
+from runtime.processes.run_folder import open_run_folder
 from tests.real import (
     ANSWER_S,
     END_S,

@@ -148,7 +148,7 @@ async def test_a_frozen_spare_child_costs_no_start() -> None:
         spares: list[int] = []
 
         def there() -> bool:
-            from runtime import procfs
+            from runtime.processes import procfs
 
             spares[:] = [pid for pid in procfs.children(console.zygote) if is_spare(pid)]
             return bool(spares)

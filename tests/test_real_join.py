@@ -17,15 +17,15 @@ from actors.actor import Actor, reentrant
 from actors.down import Down
 from actors.ref import ActorRef
 from actors.system import System, open_system
-from runtime import envelope as wire
-from runtime import joined_node
-from runtime.codec import Buffer, encode
 from runtime.errors import ActorDeadError, SpawnError, UnreachableError
-from runtime.join_file import Pass, read_pass, write_pass
-from runtime.joined_node import Wish
-from runtime.keys import new_secret
-from runtime.tcp_endpoint import Site, parse_endpoint
-from runtime.zmq_tcp import public_of
+from runtime.hosts import joined_node
+from runtime.hosts.joined_node import Wish
+from runtime.messages import envelope as wire
+from runtime.messages.codec import Buffer, encode
+from runtime.network.join_file import Pass, read_pass, write_pass
+from runtime.network.keys import new_secret
+from runtime.network.tcp_endpoint import Site, parse_endpoint
+from runtime.wires.zmq_tcp import public_of
 from tests.real import ANSWER_S, REGROW, ROOT, environment, open_console, until
 
 pytestmark = pytest.mark.real

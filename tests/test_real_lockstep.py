@@ -18,7 +18,7 @@ from actors.backoff import Backoff
 from actors.lockstep import open_lockstep_system
 from actors.record import Happened
 from actors.system import System
-from runtime.lockstep_clock import LockstepClock
+from runtime.lockstep.clock import LockstepClock
 from tests.lockstep_actors import Clockmaker, Diary, Mayfly, Worldly
 
 BOUND_S = 30

@@ -12,13 +12,13 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from runtime.keys import Keys, new_secret
-from runtime.listening import reserve, site_of
 from runtime.multipath import network_link
 from runtime.multipath.streams import Streams
-from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint
-from runtime.zmq_mptcp import MptcpTransport
-from runtime.zmq_tcp import public_of
+from runtime.network.keys import Keys, new_secret
+from runtime.network.listening import reserve, site_of
+from runtime.network.tcp_endpoint import TcpEndpoint, parse_endpoint
+from runtime.wires.zmq_mptcp import MptcpTransport
+from runtime.wires.zmq_tcp import public_of
 from tests import mptcp
 from tests.test_transports import numbered, take
 

@@ -14,22 +14,22 @@ import msgspec
 import pytest
 import trio
 
-from runtime import calls
 from runtime.address import Address
-from runtime.behaviour import Behaviour, handlers_of
-from runtime.cell import Cell
-from runtime.exchange import Exchange
-from runtime.keys import Keys, new_secret
-from runtime.listening import listen_at
+from runtime.cells import calls
+from runtime.cells.cell import Cell
+from runtime.messages.behaviour import Behaviour, handlers_of
+from runtime.messages.signature import signature_of
 from runtime.multipath import network_link
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.path_manager import open_path_manager
 from runtime.multipath.streams import Streams
-from runtime.reliable import Reliable
-from runtime.signature import signature_of
-from runtime.tcp_endpoint import Site, TcpEndpoint
-from runtime.zmq_mptcp import MptcpTransport
-from runtime.zmq_tcp import public_of
+from runtime.network.keys import Keys, new_secret
+from runtime.network.listening import listen_at
+from runtime.network.tcp_endpoint import Site, TcpEndpoint
+from runtime.traffic.exchange import Exchange
+from runtime.wires.reliable import Reliable
+from runtime.wires.zmq_mptcp import MptcpTransport
+from runtime.wires.zmq_tcp import public_of
 from tests import lab, mptcp
 from tests.lab import Host
 from tests.real import until

@@ -10,7 +10,7 @@ import pytest
 from actors.actor import Actor
 from actors.ref import ActorRef
 from actors.system import System
-from runtime import procfs
+from runtime.processes import procfs
 from tests.real import ANSWER_S
 
 pytestmark = [pytest.mark.real, pytest.mark.regrow(on="real")]

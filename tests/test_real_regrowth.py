@@ -13,10 +13,10 @@ from actors import ActorRef
 from actors.chronicle import Chronicle, chronicle
 from actors.node import ComputeNode
 from actors.system import System
-from runtime import procfs
 from runtime.address import CONTROLLER
-from runtime.behaviour import Restart, Strategy
-from runtime.registrar import Row
+from runtime.messages.behaviour import Restart, Strategy
+from runtime.processes import procfs
+from runtime.traffic.registrar import Row
 from tests.real import ANSWER_S, alive, freeze, is_spare
 from tests.regrown import Group, Home, Mortal
 

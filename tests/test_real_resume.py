@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from actors.state_file import read_state
-from runtime.snapshot import Kept
+from runtime.cells.snapshot import Kept
 from tests.real import END_S, Console, family, open_console, process_name, until
 
 pytestmark = pytest.mark.real

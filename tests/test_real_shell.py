@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from runtime import envelope, procfs
 from runtime.address import Address
-from runtime.codec import Buffer, encode
-from runtime.run_folder import page_path
-from runtime.zmq_transport import ZmqTransport
+from runtime.messages import envelope
+from runtime.messages.codec import Buffer, encode
+from runtime.processes import procfs
+from runtime.processes.run_folder import page_path
+from runtime.wires.zmq_transport import ZmqTransport
 from tests.real import END_S, GONE_S, Console, open_console, until
 
 pytestmark = pytest.mark.real

@@ -20,8 +20,8 @@ from actors.ref import ActorRef
 from actors.system import System, open_system
 from runtime.errors import ActorDeadError, RemoteError, SpawnError
 from runtime.exits import ExitReason
-from runtime.process_host import ProcessHost
-from runtime.zmq_transport import ZmqTransport
+from runtime.hosts.process_host import ProcessHost
+from runtime.wires.zmq_transport import ZmqTransport
 from tests.real import (
     ANSWER_S,
     END_S,

@@ -21,11 +21,11 @@ import trio
 from actors.actor import Actor
 from actors.system import System, open_system
 from runtime.errors import ActorDeadError
-from runtime.keys import Keys, new_keys, read_keys
-from runtime.listening import reserve, site_of
-from runtime.reliable import Reliable
-from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint, to_text
-from runtime.zmq_tcp import TcpTransport, public_of
+from runtime.network.keys import Keys, new_keys, read_keys
+from runtime.network.listening import reserve, site_of
+from runtime.network.tcp_endpoint import TcpEndpoint, parse_endpoint, to_text
+from runtime.wires.reliable import Reliable
+from runtime.wires.zmq_tcp import TcpTransport, public_of
 from tests.real import (
     ANSWER_S,
     END_S,

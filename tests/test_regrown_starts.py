@@ -12,7 +12,7 @@ from actors import Actor, ActorDeadError, ActorRef, ChildSpec, SpawnError, Super
 from actors.chronicle import chronicle
 from actors.system import System
 from actors.virtual import VirtualSystem
-from runtime.behaviour import Strategy
+from runtime.messages.behaviour import Strategy
 
 OF_GROUPS = [
     pytest.param(strategy, marks=pytest.mark.regrow(strategy=strategy))

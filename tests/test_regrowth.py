@@ -14,8 +14,8 @@ from actors.chronicle import chronicle
 from actors.system import System
 from actors.virtual import VirtualSystem
 from runtime.address import CONTROLLER
-from runtime.behaviour import Strategy
 from runtime.errors import ActorDeadError
+from runtime.messages.behaviour import Strategy
 
 
 class Leaf(Actor):

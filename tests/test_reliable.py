@@ -1,4 +1,4 @@
-"""What `runtime.reliable` promises beyond what every transport does, see test_transports."""
+"""What `runtime.wires.reliable` promises beyond what every transport does, see test_transports."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from runtime.codec import Buffer
-from runtime.memory import MemoryNetwork
-from runtime.mended import Mended
-from runtime.outbox import IDLE_S
-from runtime.packet import ANSWER, FLEETING, NUMBERED, PROBE, WINDOW, Packet, decode, encode
-from runtime.resending import BURST_PACKETS
-from runtime.round_trip import MAX_S
+from runtime.messages.codec import Buffer
+from runtime.wires.memory import MemoryNetwork
+from runtime.wires.mended import Mended
+from runtime.wires.packet import ANSWER, FLEETING, NUMBERED, PROBE, WINDOW, Packet, decode, encode
+from runtime.wires.resending import BURST_PACKETS
+from runtime.wires.round_trip import MAX_S
+from runtime.wires.transport import IDLE_S
 from tests.test_transports import numbered, rough, solid
 
 Got = list[tuple[int, bytes]]

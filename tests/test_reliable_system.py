@@ -7,7 +7,7 @@ import trio
 
 from actors import Actor, ActorDeadError, ActorRef
 from actors.virtual import VirtualSystem
-from runtime.weather import Weather
+from runtime.weather.weather import Weather
 
 
 def rough(loss: float, seed: int) -> Weather:

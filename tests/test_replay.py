@@ -8,8 +8,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from runtime.event_log import EventLog
-from runtime.weather import Weather
+from runtime.weather.event_log import EventLog
+from runtime.weather.weather import Weather
 from tests.lively import run, windy
 
 ROOT = Path(__file__).parent.parent

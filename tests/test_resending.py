@@ -10,9 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import WireError
-from runtime.packet import ANSWER, FLEETING, NUMBERED, PROBE, WINDOW, Packet, decode, encode
-from runtime.resending import ANSWER_PACKETS, ANSWER_S, BURST_PACKETS, OVERTAKEN, Receiving, Sending
-from runtime.round_trip import FIRST_S, MAX_S, MIN_S, RoundTrip
+from runtime.wires.packet import ANSWER, FLEETING, NUMBERED, PROBE, WINDOW, Packet, decode, encode
+from runtime.wires.resending import (
+    ANSWER_PACKETS,
+    ANSWER_S,
+    BURST_PACKETS,
+    OVERTAKEN,
+    Receiving,
+    Sending,
+)
+from runtime.wires.round_trip import FIRST_S, MAX_S, MIN_S, RoundTrip
 
 HUGE = 2**64 - 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.run_folder import (
+from runtime.processes.run_folder import (
     default_root,
     open_run_folder,
     output_path,
@@ -51,7 +51,7 @@ def test_two_systems_have_a_folder_each(root: str) -> None:
 def test_a_stale_folder_is_removed_by_the_next_start(root: str) -> None:
     dying = (
         "import os, sys\n"
-        "from runtime.run_folder import open_run_folder\n"
+        "from runtime.processes.run_folder import open_run_folder\n"
         "held = open_run_folder(sys.argv[1])\n"
         "folder = held.__enter__()\n"
         "open(folder + '/7.out', 'w').close()\n"

@@ -7,13 +7,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from runtime import envelope as wire
-from runtime import runs
-from runtime.behaviour import Behaviour
-from runtime.cell import Cell
-from runtime.codec import MAX_RUN, Batch, decode
-from runtime.credit import Window
-from runtime.settling import REPORT_S
+from runtime.cells import runs
+from runtime.cells.cell import Cell
+from runtime.messages import envelope as wire
+from runtime.messages.behaviour import Behaviour
+from runtime.messages.codec import MAX_RUN, Batch, decode
+from runtime.traffic.credit import Window
+from runtime.traffic.settling import REPORT_S
 from tests.small_world import SmallWorld, ask, open_small_world, pair, tell, tell_nowait
 
 

@@ -4,8 +4,8 @@ import pytest
 from trio.testing import MockClock
 
 from actors import Audit
-from runtime.accounts import Imbalance
 from runtime.errors import RemoteError
+from runtime.messages.accounts import Imbalance
 from shell.commands import Audit as AuditCommand
 from shell.commands import Flaw, Mistake, Trace
 from shell.grammar import parse

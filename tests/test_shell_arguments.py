@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Actor
-from runtime.behaviour import handlers_of
 from runtime.errors import WireError
-from runtime.signature import Signature
+from runtime.messages.behaviour import handlers_of
+from runtime.messages.signature import Signature
 from shell.arguments import read_arguments, read_word
 from shell.results import plain
 from shell.signatures import describe

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from actors.path_manager import PathEndpoint, PathNotice, PathTable
 from runtime.errors import RemoteError
-from runtime.link_report import LinkReport, StreamReport
+from runtime.multipath.link_report import LinkReport, StreamReport
 from runtime.multipath.statistics import (
     FullInfo,
     MptcpInfo,

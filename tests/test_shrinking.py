@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.shrinking import Trying, rounder, shortest, simpler, simplest
 from actors.strikes import Freeze, Kill
-from runtime.weather import Delay, Drop, Duplicate, Fault, Reorder
+from runtime.weather.weather import Delay, Drop, Duplicate, Fault, Reorder
 
 SETS = st.lists(st.sets(st.integers(0, 30), min_size=1), min_size=1, max_size=4)
 SECONDS = st.floats(0.0, 1000.0, exclude_min=True, allow_subnormal=False)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.behaviour import Behaviour, handlers_of
-from runtime.buffers import OWN_FRAME_BYTES
-from runtime.codec import MAX_PAYLOAD_BYTES
 from runtime.errors import WireError
-from runtime.signature import Parameters, signature_of
+from runtime.messages.behaviour import Behaviour, handlers_of
+from runtime.messages.buffers import OWN_FRAME_BYTES
+from runtime.messages.codec import MAX_PAYLOAD_BYTES
+from runtime.messages.signature import Parameters, signature_of
 
 
 class Point(msgspec.Struct):

@@ -18,7 +18,7 @@ from actors.measuring import Plan, measure_model, measure_real
 from actors.sheet import share_of_controller, sheet
 from actors.swarm import PHASES, Swarm, phase_of
 from actors.toll import Toll, measure_toll
-from runtime.guard import BEAT_S
+from runtime.detection.guard import BEAT_S
 
 ROOT = Path(__file__).parent.parent
 TOLL = Toll(beat_s=20e-6, check_s=10e-9)

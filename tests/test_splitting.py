@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import splitting
-from runtime.codec import Buffer
-from runtime.splitting import PIECE_BYTES, join, split
+from runtime.messages.codec import Buffer
+from runtime.wires import splitting
+from runtime.wires.splitting import PIECE_BYTES, join, split
 
 SIZES = st.lists(
     st.sampled_from([0, 1, 4, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES]),

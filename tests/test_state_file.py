@@ -17,7 +17,7 @@ from actors.state_file import BLOCK, claim_state, foreign, read_state
 from actors.stored import Changes, Row, Stored, seal, unseal
 from runtime.address import CONTROLLER
 from runtime.errors import StateError
-from runtime.registrar import Spec
+from runtime.traffic.registrar import Spec
 
 SPEC = Spec(entry="tests.kept_actors:Tally", parent=CONTROLLER, restart="permanent")
 KEPT = b"snapshot " * 500

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from runtime.procfs import mapped_files
-from runtime.run_folder import page_path
-from runtime.status_page import (
+from runtime.processes.procfs import mapped_files
+from runtime.processes.run_folder import page_path
+from runtime.processes.status_page import (
     PAGE_BYTES,
     Status,
     StatusPage,

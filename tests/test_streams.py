@@ -9,10 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from runtime import envelope as wire
-from runtime.codec import encode
+from runtime.cells.stream import Stream
 from runtime.errors import ActorDeadError, RemoteError, UnreachableError, WireError
-from runtime.stream import Stream
+from runtime.messages import envelope as wire
+from runtime.messages.codec import encode
 from tests.small_world import ask, stream, tell, tell_nowait
 from tests.streaming import Spring, every_place, open_scene
 
@@ -188,7 +188,7 @@ async def test_a_source_that_always_has_room_can_be_left(
 ) -> None:
     """As one would have whose consumer, in another process, is quicker than it is."""
     for name in ("item_credit.FIRST_ITEMS", "item_credit.FIRST_BYTES", "item_routing.WINDOW_ITEMS"):
-        monkeypatch.setattr(f"runtime.{name}", 10**9)
+        monkeypatch.setattr(f"runtime.traffic.{name}", 10**9)
     async with open_scene(place) as scene:
         async with stream(scene.source, scene.target, Spring.numbers, 10**6) as items:
             assert await anext(items) == 0

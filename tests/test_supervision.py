@@ -7,8 +7,8 @@ import pytest
 from actors.backoff import Backoff
 from actors.intensity import Intensity
 from actors.supervision import Child, Plan, lives_again, plan
-from runtime.behaviour import Restart, Strategy
 from runtime.exits import ExitReason
+from runtime.messages.behaviour import Restart, Strategy
 
 ENDS = {
     "normal": ExitReason(kind="normal"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runtime.tcp_endpoint import (
+from runtime.network.tcp_endpoint import (
     Site,
     TcpEndpoint,
     from_text,

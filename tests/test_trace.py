@@ -9,8 +9,8 @@ import trio
 
 from actors import Actor, ActorDeadError, RemoteError, Trace, WireError, reentrant
 from actors.virtual import VirtualSystem
-from runtime.tracing import fitted
-from runtime.weather import Weather
+from runtime.cells.tracing import fitted
+from runtime.weather.weather import Weather
 
 
 class Worker(Actor):

@@ -1,4 +1,4 @@
-"""One suite for every transport: what `runtime.transport` promises."""
+"""One suite for every transport: what `runtime.wires.transport` promises."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from runtime.codec import Buffer
-from runtime.keys import Keys, new_secret
-from runtime.listening import listen_at, reserve, site_of
-from runtime.memory import FaultFunction, MemoryNetwork, faithful
-from runtime.reliable import Reliable
-from runtime.socket_transport import SocketTransport
-from runtime.tcp_endpoint import TcpEndpoint, parse_endpoint
-from runtime.transport import Message, Transport
-from runtime.zmq_mptcp import MptcpTransport
-from runtime.zmq_tcp import TcpTransport, public_of
-from runtime.zmq_transport import ZmqTransport
+from runtime.messages.codec import Buffer
+from runtime.network.keys import Keys, new_secret
+from runtime.network.listening import listen_at, reserve, site_of
+from runtime.network.tcp_endpoint import TcpEndpoint, parse_endpoint
+from runtime.wires.memory import FaultFunction, MemoryNetwork, faithful
+from runtime.wires.reliable import Reliable
+from runtime.wires.socket_transport import SocketTransport
+from runtime.wires.transport import Message, Transport
+from runtime.wires.zmq_mptcp import MptcpTransport
+from runtime.wires.zmq_tcp import TcpTransport, public_of
+from runtime.wires.zmq_transport import ZmqTransport
 
 Frames = Sequence[Buffer]
 BOUND_S = 20

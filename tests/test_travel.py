@@ -11,11 +11,11 @@ import pytest
 from trio.testing import MockClock
 
 from actors.system import System
-from runtime.behaviour import handlers_of
-from runtime.cell import Cell
-from runtime.constructor import constructor_of
+from runtime.cells.cell import Cell
 from runtime.errors import WireError
-from runtime.signature import signature_of
+from runtime.messages.behaviour import handlers_of
+from runtime.messages.constructor import constructor_of
+from runtime.messages.signature import signature_of
 from tests.small_world import ask, open_small_world, pair, tell, tell_nowait
 from tests.travellers import HANDLERS, TRAVELS, Mirror, Point, same
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from runtime.evidence import looking_into
-from runtime.verdict import judge
+from runtime.detection.verdict import judge
+from runtime.processes.evidence import looking_into
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from actors import Actor, ActorRef, Down, Recovered, Suspected, reentrant
 from actors.probe import Probe
 from actors.record import Happened
 from actors.virtual import VirtualSystem
-from runtime.weather import Weather
+from runtime.weather.weather import Weather
 
 BEAT_S = 0.25
 WEATHER_S = 3600.0 if os.environ.get("REGROW_LONG") else 300.0

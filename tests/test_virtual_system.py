@@ -16,10 +16,10 @@ from actors import Actor, ActorDeadError, ActorRef, SpawnError, UnreachableError
 from actors.chaos import Chaos
 from actors.record import Happened
 from actors.virtual import VirtualSystem, open_virtual_system
-from runtime.codec import Buffer
 from runtime.exits import ExitReason
-from runtime.memory_body import MemoryBody
-from runtime.orders import Exited
+from runtime.hosts.memory_body import MemoryBody
+from runtime.messages.codec import Buffer
+from runtime.processes.orders import Exited
 
 pytestmark = pytest.mark.regrow
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from runtime.detector import DeadlineDetector, Detector, PhiDetector
-from runtime.watch import Acknowledged, Silence, Watch
+from runtime.detection.detector import DeadlineDetector, Detector, PhiDetector
+from runtime.detection.watch import Acknowledged, Silence, Watch
 
 
 def beats(watch: Watch, name: str, incarnation: int, *instants: float) -> list[bool]:

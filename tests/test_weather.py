@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import envelope as wire
 from runtime.address import Address
-from runtime.arrivals import Arrivals
-from runtime.codec import Batch, encode
 from runtime.exits import ExitReason
-from runtime.kinds import GROUPS, KINDS, kind_of, kinds_in
-from runtime.partitions import partition_of
-from runtime.weather import Delay, Drop, Duplicate, Fault, Reorder, Rule, Weather, names
+from runtime.messages import envelope as wire
+from runtime.messages.codec import Batch, encode
+from runtime.messages.kinds import GROUPS, KINDS, kind_of, kinds_in
+from runtime.weather.arrivals import Arrivals
+from runtime.weather.partitions import partition_of
+from runtime.weather.weather import Delay, Drop, Duplicate, Fault, Reorder, Rule, Weather, names
 
 HERE = ("a", "b", "ask")
 

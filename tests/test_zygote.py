@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from runtime import procfs
 from runtime.errors import SpawnError
-from runtime.orders import MAX_MESSAGE_BYTES
-from runtime.pidfd import has_exited
+from runtime.processes import procfs
+from runtime.processes.orders import MAX_MESSAGE_BYTES
+from runtime.processes.pidfd import has_exited
 from tests.real import nodes_of, until
 from tests.zygote_colony import ROOT, open_colony, watched
 

@@ -12,8 +12,8 @@ import pytest
 import trio
 
 from runtime.errors import SpawnError
-from runtime.launcher import LocalLauncher
-from runtime.orders import (
+from runtime.processes.launcher import LocalLauncher
+from runtime.processes.orders import (
     Begin,
     Exited,
     Fork,
@@ -23,8 +23,8 @@ from runtime.orders import (
     decode_news,
     encode,
 )
-from runtime.pidfd import has_exited, wait_exited
-from runtime.run_folder import open_run_folder
+from runtime.processes.pidfd import has_exited, wait_exited
+from runtime.processes.run_folder import open_run_folder
 from tests.real import nodes_of
 from tests.zygote_colony import ROOT, Colony, Fifo, open_colony, short_folder, watched
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import SpawnError, WireError
-from runtime.orders import (
+from runtime.processes.orders import (
     MAX_MESSAGE_BYTES,
     Adopt,
     Begin,

@@ -11,12 +11,12 @@ from typing import Any
 
 import trio
 
-from runtime.asks import ForkedNode
-from runtime.keeper import Keeper, open_zygote
-from runtime.launcher import LocalLauncher
-from runtime.orders import Exited, Order
-from runtime.pidfd import close_pidfd, open_pidfd, wait_exited
-from runtime.run_folder import open_run_folder, output_path
+from runtime.processes.asks import ForkedNode
+from runtime.processes.keeper import Keeper, open_zygote
+from runtime.processes.launcher import LocalLauncher
+from runtime.processes.orders import Exited, Order
+from runtime.processes.pidfd import close_pidfd, open_pidfd, wait_exited
+from runtime.processes.run_folder import open_run_folder, output_path
 
 ROOT = str(Path(__file__).parent.parent)
 

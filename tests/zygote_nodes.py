@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from runtime.newborn import CONTROLLER_FD
-from runtime.orders import Order
-from runtime.run_folder import page_path
-from runtime.status_page import StatusPage
-from runtime.taint import open_fds
+from runtime.processes.newborn import CONTROLLER_FD
+from runtime.processes.orders import Order
+from runtime.processes.run_folder import page_path
+from runtime.processes.status_page import StatusPage
+from runtime.processes.taint import open_fds
 
 
 def say(order: Order, **what: Any) -> None:

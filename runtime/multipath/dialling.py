@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 
 import trio
 
-from runtime.tcp_endpoint import Site
+from runtime.network.tcp_endpoint import Site
 
 ATTEMPT_S: Final = 3.0
 STAGGER_S: Final = 0.25

@@ -30,14 +30,14 @@ from typing import Final
 
 import trio
 
-from runtime.link_report import StreamReport
-from runtime.listening import BACKLOG
 from runtime.multipath.dialling import dial
 from runtime.multipath.inspection import PLAIN_TCP, full_info, speaks_mptcp
+from runtime.multipath.link_report import StreamReport
 from runtime.multipath.pump import Pump
 from runtime.multipath.statistics import TcpState
 from runtime.multipath.streams import Streams, settle
-from runtime.tcp_endpoint import Site
+from runtime.network.listening import BACKLOG
+from runtime.network.tcp_endpoint import Site
 
 FIRST_S: Final = 0.002
 REFUSED_S: Final = 0.1

@@ -12,7 +12,7 @@ import socket
 from contextlib import suppress
 from typing import Final
 
-from runtime.listening import MakeSocket
+from runtime.network.listening import MakeSocket
 
 _LACKING: Final = (errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL)
 UNANSWERED_MS: Final = 10_000

@@ -1,0 +1,129 @@
+"""A cell: the running frame around one actor, from its ``on_start`` to its ``on_stop``.
+
+It has a mailbox and a service task (`runtime.cells.service`), and a nursery for the actor's own
+tasks. Its life ends with a stop, with the actor's own `finish`, or with an exception that
+nobody asked for: of a told handler, of a hook, of a task of the nursery.
+
+Invariants
+----------
+* Before ``on_start`` has returned nobody can reach it; after it has ended nobody can either.
+* Whoever waits for it when it ends is told so.
+* ``on_stop`` runs after the last message of a planned end, for at most 1 s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from runtime.cells.call import Call, current
+from runtime.cells.crash import sort_out
+from runtime.cells.keeping import Keeping
+from runtime.cells.service import Service
+from runtime.cells.snapshot import keeps
+from runtime.exits import ExitReason
+from runtime.messages import envelope as wire
+
+if TYPE_CHECKING:
+    from runtime.messages.behaviour import Behaviour
+
+ON_STOP_S = 1.0
+
+
+class Cell(Service):
+    """One actor's frame. Without an actor it can only send."""
+
+    __slots__ = ()
+
+    async def run(
+        self,
+        actor: Behaviour,
+        started: Callable[[], None],
+        snapshot_every_s: float = math.inf,
+    ) -> ExitReason:
+        """Run ``actor`` until it ends; ``started`` is called once ``on_start`` has returned.
+
+        ``snapshot_every_s`` 0: at every message; infinity: never.
+
+        Raises:
+            Exception, SystemExit: whatever ``on_start`` raised; then the cell never took a message.
+        """
+        self.actor = actor
+        actor._cell = self
+        failed_start: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                self.nursery = nursery
+                current.set(Call(self, None, None))
+                try:
+                    await actor._begin()
+                except (Exception, SystemExit) as failure:
+                    failed_start = failure
+                else:
+                    self.exchange.cells[self.address.incarnation] = self
+                    if snapshot_every_s < math.inf and keeps(type(actor)):
+                        self.keeping = Keeping(self, snapshot_every_s)
+                        if snapshot_every_s:
+                            nursery.start_soon(self.keeping.run)
+                    started()
+                    try:
+                        await self._serve()
+                    except trio.Cancelled:
+                        if self.ending is None and not nursery.cancel_scope.cancel_called:
+                            self.ending = ExitReason(kind="shutdown")  # its process ends
+                        raise
+                    if self.keeping is not None and self.ending is not None and self.ending.planned:
+                        self.keeping.take_now()  # it may be restarted
+                    if self.ending is None or self.ending.planned:
+                        await self._stop_hook(actor)
+                nursery.cancel_scope.cancel()
+        except (Exception, SystemExit, BaseExceptionGroup) as crash:
+            cancelled, rest = sort_out(crash)
+            if rest is not None:
+                self.crashed(rest)
+            if cancelled is not None:
+                raise cancelled from None
+        finally:
+            self.nursery = None
+            self.serving = False
+            self.interrupt()
+            with trio.move_on_after(ON_STOP_S, shield=True):
+                await self.released()
+            self._leave()
+        if failed_start is not None:
+            raise failed_start
+        assert self.ending is not None
+        return self.ending
+
+    async def _stop_hook(self, actor: Behaviour) -> None:
+        assert self.ending is not None
+        current.set(Call(self, None, None))
+        with trio.move_on_after(ON_STOP_S):
+            await actor.on_stop(self.ending)
+
+    def _leave(self) -> None:
+        """Be known no more; what was not handled is refused."""
+        exchange = self.exchange
+        exchange.cells.pop(self.address.incarnation, None)
+        if self.ending is None:
+            self.ending = ExitReason(kind="shutdown")
+        exchange.vigil.leave(self)
+        while self.mailbox:
+            inbound, part = self.mailbox.popleft()
+            why = f"{self.address} has ended: {self.ending}"
+            exchange.fail(inbound, part, "dead", why, type_name=self.ending.kind)
+        exchange.report()  # else its senders would take as undelivered what is known
+        for inbound in self.inbounds:
+            inbound.cell = None
+            if inbound.outbound is not None:
+                exchange.close(inbound.outbound, self.ending)
+        self.inbounds.clear()
+        for outbound in list(self.outbounds.values()):
+            exchange.close(outbound, self.ending)
+            if outbound.local is not None and outbound.local.cell is not None:
+                outbound.local.cell.orphan(outbound.local)
+            if outbound.peer.connected and outbound.local is None:
+                exchange.post(outbound.peer, wire.Close(outbound.number))

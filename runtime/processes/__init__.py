@@ -1,0 +1,1 @@
+"""Processes as the kernel has them, and the zygote that makes them."""

@@ -1,0 +1,1 @@
+"""What a memory network does to messages on purpose."""

@@ -1,0 +1,148 @@
+"""The wire between hosts that may lose a path: `runtime.wires.zmq_tcp` over Multipath TCP.
+
+ZMQ sees sockets of this host alone, and `runtime.multipath.network_link` carries what they say.
+Keys, pieces and the door are those of tcp; CURVE is between the two ZMQ sockets, end to end.
+
+Invariants
+----------
+* Only this process can connect to the local sockets.
+* What a broken stream held is lost, as over tcp; a lost path breaks no stream.
+* When a process ends, its last words are carried before its loop is gone.
+
+Why not MPTCP sockets for ZMQ itself: it takes one that listens, but none to connect with; and
+what the kernel knows of a connection's paths would be read in a race with ZMQ's closing.
+
+Source: zmq_setsockopt(3), ZMQ_USE_FD, ZMQ_IPC_FILTER_PID.
+"""
+
+import math
+import os
+import socket as sockets
+from collections.abc import Sequence
+from functools import partial
+
+import trio
+import zmq
+
+from runtime.messages.codec import Buffer
+from runtime.multipath.link_report import OpenStream, StreamReport
+from runtime.multipath.network_link import Incoming, Outgoing, listen_locally
+from runtime.multipath.streams import Streams
+from runtime.network.keys import Keys
+from runtime.network.listening import listen_at
+from runtime.network.tcp_endpoint import Site
+from runtime.wires.zmq_tcp import TcpTransport, use
+from runtime.wires.zmq_transport import FAREWELL_MS
+
+_LAST_MS = 1000
+
+
+class MptcpTransport(TcpTransport):
+    """As `TcpTransport`; ``streams``: where its MPTCP sockets come from."""
+
+    redial_s = math.inf
+    kind = "mptcp"
+
+    def __init__(
+        self,
+        endpoint: str,
+        incarnation: int,
+        nursery: trio.Nursery,
+        max_sockets: int | None = None,
+        *,
+        keys: Keys | None,
+        listening: Sequence[sockets.socket] | None = None,
+        streams: Streams | None = None,
+    ) -> None:
+        self.streams = streams or Streams()
+        self.outgoing: dict[str, Outgoing] = {}
+        self.incoming: Incoming
+        super().__init__(
+            endpoint, incarnation, nursery, max_sockets, keys=keys, listening=listening
+        )
+        nursery.start_soon(self.incoming.run)
+
+    def _listen(self, sites: Sequence[Site]) -> Sequence[sockets.socket]:
+        return listen_at(sites, reserved=True, make=self.streams.make)
+
+    def _bind(self, router: "zmq.Socket[bytes]") -> None:
+        self._guard(router)
+        name = _bind_locally(router)
+        self.incoming = Incoming(self._listening, name, self.streams)
+        self._door.where = lambda: self.incoming.last
+
+    def _gate_moved(self, is_shut: bool) -> None:
+        self.incoming.move(is_shut)
+
+    def _dial(self, socket: "zmq.Socket[bytes]", endpoint: str) -> None:
+        peer = self._parse(endpoint)
+        self._prove(socket, peer)
+        name = _bind_locally(socket)
+        if endpoint in self.outgoing:
+            self._renewed = name
+            return
+        link = Outgoing(peer.sites, name, self.streams, partial(self._renew, endpoint))
+        self.outgoing[endpoint] = link
+        self._nursery.start_soon(link.run)
+
+    def _renew(self, endpoint: str) -> str:
+        """Another socket for the peer, that waits for a connection; the name to connect to."""
+        if endpoint not in self._peers or self.holds(endpoint):
+            return ""
+        old = self._peers[endpoint]
+        self._peers[endpoint] = self._dialled(endpoint)
+        old.set(zmq.LINGER, _LAST_MS)
+        old.close()
+        return self._renewed
+
+    def send(self, endpoint: str, frames: Sequence[Buffer]) -> bool:
+        at_once = super().send(endpoint, frames)
+        self.outgoing[endpoint].handed += 1
+        return at_once
+
+    def disconnect(self, endpoint: str) -> None:
+        super().disconnect(endpoint)
+        link = self.outgoing.pop(endpoint, None)
+        if link is not None:
+            link.leave()
+
+    def close(self, farewell: str = "") -> None:
+        if self._closed:
+            return
+        last = self.outgoing.pop(farewell, None)
+        if hasattr(self, "incoming"):
+            for each in self._listening:
+                trio.lowlevel.notify_closing(each)
+            self.incoming.scope.cancel()
+        super().close(farewell)
+        if last is not None:
+            if last.pump is not None:
+                last.pump.drain_now(FAREWELL_MS / 1000)
+            last.scope.cancel()
+
+    def reports(self) -> dict[str, StreamReport]:
+        """What is known of the link to each peer, by its endpoint."""
+        return {endpoint: link.report() for endpoint, link in self.outgoing.items()}
+
+    def incoming_reports(self) -> list[StreamReport]:
+        """What is known of the streams by which others call."""
+        return self.incoming.reports()
+
+    def streams_now(self) -> dict[str, OpenStream]:
+        """See `runtime.multipath.link_report.Watchable`."""
+        pumps = [(endpoint, link.pump) for endpoint, link in self.outgoing.items()]
+        pumps += [("", pump) for pump in self.incoming.pumps]
+        return {
+            f"{pump.number}": OpenStream(endpoint, pump.outer)
+            for endpoint, pump in pumps
+            if pump is not None and pump.is_open
+        }
+
+
+def _bind_locally(socket: "zmq.Socket[bytes]") -> str:
+    """Let this process, and no other, connect to it. Return the name of where."""
+    listening, name = listen_locally()
+    with listening:
+        socket.set(zmq.IPC_FILTER_PID, os.getpid())
+        use(socket, listening, name)
+    return name
