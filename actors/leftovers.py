@@ -57,12 +57,8 @@ def descriptors() -> dict[int, str]:
 
 def contexts() -> set[int]:
     """The background threads of ZMQ contexts in this process."""
-    found = set()
-    for thread in map(int, os.listdir("/proc/self/task")):
-        with suppress(OSError), open(f"/proc/self/task/{thread}/comm") as comm:
-            if comm.read().startswith("ZMQbg/"):
-                found.add(thread)
-    return found
+    threads = map(int, os.listdir("/proc/self/task"))
+    return {thread for thread in threads if procfs.name(thread).startswith("ZMQbg/")}
 
 
 class LeftBehindError(AssertionError):

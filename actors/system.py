@@ -190,8 +190,11 @@ def claiming(state: StatePath | None, resume: bool) -> ClaimState:
 
     Raises:
         ValueError: to resume, it takes one.
+        TypeError: it is no path.
     """
     if state is not None:
+        if not isinstance(state, str | bytes | os.PathLike):
+            raise TypeError(f"state must be a path, not {state!r}")
         return partial(claim_state, state, resume)
     if resume:
         raise ValueError("resume=True takes a state to resume from: state=PATH")

@@ -244,13 +244,7 @@ def inits_zombie(pid: int) -> bool:
 
 
 def describe(pid: int) -> str:
-    stat = procfs.stat(pid)
-    try:
-        with open(f"/proc/{pid}/comm") as comm:
-            name = comm.read().strip()
-    except OSError:
-        name = "?"
-    return f"{name} {pid} {stat}"
+    return f"{procfs.name(pid) or '?'} {pid} {procfs.stat(pid)}"
 
 
 def virtual_bytes(pid: int) -> int:

@@ -62,8 +62,8 @@ def is_spare(pid: int) -> bool:
     stat = procfs.stat(pid)
     if stat is None:
         return False
-    name = process_name(pid)
-    return name == SPARE or (name == process_name(stat.ppid) and _is_zygote(stat.ppid))
+    name = procfs.name(pid)
+    return name == SPARE or (name == procfs.name(stat.ppid) and _is_zygote(stat.ppid))
 
 
 def _is_zygote(pid: int) -> bool:
@@ -72,15 +72,6 @@ def _is_zygote(pid: int) -> bool:
             return b"runtime.processes.zygote" in cmdline.read()
     except OSError:
         return False
-
-
-def process_name(pid: int) -> str:
-    """What ps calls it: a node has its own name there."""
-    try:
-        with open(f"/proc/{pid}/comm") as comm:
-            return comm.read().strip()
-    except OSError:
-        return ""
 
 
 async def until(holds: Callable[[], bool], within_s: float = ANSWER_S) -> None:

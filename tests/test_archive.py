@@ -328,6 +328,8 @@ async def test_nothing_is_resumed_from_nothing(path: Path) -> None:
     assert os.listdir(path.parent) == []
     with pytest.raises(ValueError, match="resume=True takes a state"):
         open_system(resume=True)
+    with pytest.raises(TypeError, match="state must be a path, not 3"):
+        open_system(state=3)  # type: ignore[arg-type]
 
 
 async def test_a_resumption_that_is_given_up_leaves_the_file_as_it_was(

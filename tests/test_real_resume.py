@@ -14,7 +14,8 @@ import trio
 
 from actors.state_file import read_state
 from runtime.cells.snapshot import Kept
-from tests.real import END_S, Console, family, open_console, process_name, until
+from runtime.processes import procfs
+from tests.real import END_S, Console, family, open_console, until
 
 pytestmark = pytest.mark.real
 
@@ -36,7 +37,7 @@ async def shape(console: Console) -> list[tuple[str, str]]:
 
 def archive(console: Console) -> list[int]:
     """The pid of the archive, if it lives."""
-    return [pid for pid in family(console.pid)["nodes"] if process_name(pid) == "_archive"]
+    return [pid for pid in family(console.pid)["nodes"] if procfs.name(pid) == "_archive"]
 
 
 async def milliseconds(console: Console, id: int) -> int:

@@ -172,11 +172,8 @@ async def test_there_is_no_thread_of_ours(terminal: bool) -> None:
 
 def foreign_threads(pid: int) -> list[str]:
     """The names of its threads but the first, and but those of libzmq."""
-    names = [
-        Path(f"/proc/{pid}/task/{task}/comm").read_text().strip()
-        for task in os.listdir(f"/proc/{pid}/task")
-        if int(task) != pid
-    ]
+    tasks = map(int, os.listdir(f"/proc/{pid}/task"))
+    names = [procfs.name(task) for task in tasks if task != pid]
     return [name for name in names if not name.startswith("ZMQbg/")]
 
 

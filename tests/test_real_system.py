@@ -21,6 +21,7 @@ from actors.system import System, open_system
 from runtime.errors import ActorDeadError, RemoteError, SpawnError
 from runtime.exits import ExitReason
 from runtime.hosts.process_host import ProcessHost
+from runtime.processes import procfs
 from runtime.wires.zmq_transport import ZmqTransport
 from tests.real import (
     ANSWER_S,
@@ -34,7 +35,6 @@ from tests.real import (
     gone,
     is_spare,
     open_console,
-    process_name,
     until,
 )
 from tests.real_actors import Counter, Farewell, Starter, Troubled
@@ -495,7 +495,7 @@ async def program(name: str) -> AsyncIterator[tuple[Console, list[int]]]:
         while not (said := json.loads(await console.line())).get("ready"):
             strays += said["strays"]
         # Until its exec a stray has no environment to be known by.
-        await until(lambda: all(process_name(stray) == "sleep" for stray in strays))
+        await until(lambda: all(procfs.name(stray) == "sleep" for stray in strays))
         yield console, strays
 
 

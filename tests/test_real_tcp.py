@@ -24,6 +24,7 @@ from runtime.errors import ActorDeadError
 from runtime.network.keys import Keys, new_keys, read_keys
 from runtime.network.listening import reserve, site_of
 from runtime.network.tcp_endpoint import TcpEndpoint, parse_endpoint, to_text
+from runtime.processes import procfs
 from runtime.wires.reliable import Reliable
 from runtime.wires.zmq_tcp import TcpTransport, public_of
 from tests.real import (
@@ -38,7 +39,6 @@ from tests.real import (
     family,
     home_folder,
     open_console,
-    process_name,
     until,
 )
 
@@ -230,7 +230,7 @@ async def test_no_secret_shows_anywhere(tmp_path: Path, caplog: pytest.LogCaptur
     ) as system:
         refs = [await system.spawn(Worker, name=f"w{n}", restart="permanent") for n in range(2)]
         sleeper = await refs[0].ask(Worker.sleeper)
-        await until(lambda: process_name(sleeper) == "sleep")
+        await until(lambda: procfs.name(sleeper) == "sleep")
         kept = read_keys(str(file))
         secrets = [kept.own, kept.member]
         given: dict[int, Keys] = vars(vars(system.host)["_wiring"])["_given"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -133,9 +133,7 @@ def _is_spare(pid: int) -> bool:
     stat = procfs.stat(pid)
     if stat is None or stat.state in ("Z", "X"):
         return True
-    with suppress(OSError), open(f"/proc/{pid}/comm") as comm:
-        return comm.read().strip() == SPARE
-    return True
+    return procfs.name(pid) == SPARE
 
 
 class _Sockets:

@@ -16,7 +16,6 @@ from typing import Final
 
 import msgspec
 
-TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _GONE: Final = (FileNotFoundError, ProcessLookupError, PermissionError, NotADirectoryError)
 
 
@@ -46,6 +45,11 @@ def stat(pid: int) -> ProcessStat | None:
         session=int(fields[3]),
         cpu_ticks=int(fields[11]) + int(fields[12]),
     )
+
+
+def name(pid: int) -> str:
+    """What ``ps`` calls it, "" if there is no such process. A thread has a name of its own."""
+    return _read(f"/proc/{pid}/comm").decode(errors="replace").rstrip("\n")
 
 
 def children(pid: int) -> list[int]:
