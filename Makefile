@@ -41,7 +41,7 @@ bench: .venv/.tested
 # How large a tree can be, in virtual time: some 10 minutes on a free core. ARGS="--quick" for a
 # minute, ARGS="--nodes 5000 --fan-out 8 --plot simulate.png" for a tree of one's own.
 simulate: .venv/.plotting
-	$(BIN)/python -m actors.simulate $(or $(ARGS),--plot simulate.png)
+	$(BIN)/python -m actors.simulation.simulate $(or $(ARGS),--plot simulate.png)
 
 # Random operations on random trees, half of the time on virtual ones, half on processes; MODE=virtual
 # or real for one of them. A failed run says how to replay it.

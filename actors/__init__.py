@@ -23,8 +23,8 @@ if __name__ == "__main__":
 Where to read on: `open_system`, `System` (spawn, lookup, tree), `Actor` (what a class may have, and
 what it can do), `ActorRef` (ask, tell, stream, stop, kill, restart, wait, following),
 `actors.child_spec.ChildOptions` (the keywords of spawn and `child`), `Supervisor`, `ActorError` and
-those below it, `ExitReason`; for tests `actors.plugin`, `actors.probe`, `actors.tester`. Examples
-are in the README.
+those below it, `ExitReason`; for tests `actors.testing.plugin`, `actors.testing.probe`,
+`actors.testing.tester`. Examples are in the README.
 """
 
 import os
@@ -91,8 +91,8 @@ __all__ = [
     "reentrant",
 ]
 
-# Loaded at their first use: pytest imports `actors.plugin` in every session on the machine, and
-# 0.4 s of trio, zmq and msgspec are for those alone that use it.
+# Loaded at their first use: pytest imports `actors.testing.plugin` in every session on the machine,
+# and 0.4 s of trio, zmq and msgspec are for those alone that use it.
 _HOMES = {
     "actors.actor": ("Actor", "reentrant"),
     "actors.child_spec": ("ChildOptions", "ChildSpec", "child"),

@@ -27,7 +27,7 @@ from typing import (
     get_args,
 )  # fmt: skip
 
-from actors.intensity import Intensity
+from actors.supervision.intensity import Intensity
 from runtime.address import ARCHIVE, CONTROLLER, check_name
 from runtime.errors import SpawnError
 from runtime.messages.behaviour import Behaviour, Restart, Strategy

@@ -9,8 +9,8 @@
 
 Every actor supervises what it spawns, one_for_one; a `Supervisor` says how, and lists who is
 there from the start. It may spawn more at any time. What is to be done about an end is
-decided and done by the controller (`actors.regrowth`), on the supervisor's behalf: so it answers
-while its children are restarted, and one that is busy or frozen holds up nobody's return.
+decided and done by the controller (`actors.control.regrowth`), on the supervisor's behalf: so it
+answers while its children are restarted, and one that is busy or frozen holds up nobody's return.
 
 Invariants
 ----------

@@ -32,22 +32,22 @@ from typing import Any, Generic, TypeVar, overload
 import trio
 
 from actors.actor import Actor
-from actors.archiving import Archiving
-from actors.audits import Audits
+from actors.archive.archiving import Archiving
+from actors.archive.resuming import Resuming
+from actors.archive.state_file import Claim, StatePath, claim_state
 from actors.child_spec import check
-from actors.controller import Controller
+from actors.control.audits import Audits
+from actors.control.controller import Controller
+from actors.control.joining import Joining
+from actors.control.nodes import Nodes
+from actors.control.regrowth import Regrowth
+from actors.control.stopping import Stopping
 from actors.facade import Facade
-from actors.joining import Joining
-from actors.nodes import Nodes
 from actors.path_manager import NAME as PATH_MANAGER
 from actors.path_manager import PathManager
-from actors.probe import EXPECT_S, Probe, open_probe
-from actors.record import Happened
 from actors.ref import ActorRef
-from actors.regrowth import Regrowth
-from actors.resuming import Resuming
-from actors.state_file import Claim, StatePath, claim_state
-from actors.stopping import Stopping
+from actors.supervision.record import Happened
+from actors.testing.probe import EXPECT_S, Probe, open_probe
 from runtime.address import ARCHIVE, CONTROLLER
 from runtime.cells import context
 from runtime.cells.cell import Cell
@@ -111,7 +111,7 @@ class System(Facade):
     async def probe(
         self, actor: type[Actor] | None = None, *, name: str | None = None
     ) -> Probe[Any]:
-        """A local actor that records what comes to it, for tests; see `actors.probe`.
+        """A local actor that records what comes to it, for tests; see `actors.testing.probe`.
 
         ``actor``: the class that it stands in for: it takes the messages that one would take, and
         none else. Without it, every message of any handler.

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from actors.places import State
+from actors.supervision.places import State
 from actors.topology import Id
 from runtime.exits import ExitReason
 from shell.answers import one_line

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from actors.heartbeat import Notice, Sign
+from actors.control.heartbeat import Notice, Sign
 from actors.path_manager import PathNotice
 from runtime.messages.accounts import Audit
 from shell.answers import Created, Done, Failed, Failure, Outcome, one_line

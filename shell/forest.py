@@ -24,12 +24,12 @@ from typing import Any, Final, TypedDict
 import msgspec
 import trio
 
-from actors import heartbeat
 from actors.actor import Actor
+from actors.control import heartbeat
 from actors.node import ComputeNode
 from actors.path_manager import PathManager, PathNotice
-from actors.record import Happened, Record
 from actors.ref import ActorRef, ref_to
+from actors.supervision.record import Happened, Record
 from actors.system import System
 from actors.topology import Id
 from runtime.address import CONTROLLER

@@ -8,7 +8,7 @@ Invariants
 
 import trio
 
-from actors.heartbeat import Change, Heartbeat, Notice
+from actors.control.heartbeat import Change, Heartbeat, Notice
 from shell.dialects import Spec
 from shell.order import Order
 from shell.paper import Sink

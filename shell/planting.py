@@ -17,9 +17,9 @@ from typing import Final
 
 import trio
 
-from actors.places import State
 from actors.ref import ref_to
-from actors.supervision import lives_again
+from actors.supervision.places import State
+from actors.supervision.supervision import lives_again
 from actors.system import System, open_system
 from runtime.address import check_name
 from runtime.errors import SpawnError

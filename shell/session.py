@@ -25,8 +25,8 @@ from typing import Final
 
 import trio
 
-from actors.heartbeat import Change, Died, Forgotten
-from actors.heartbeat import Created as NodeCreated
+from actors.control.heartbeat import Change, Died, Forgotten
+from actors.control.heartbeat import Created as NodeCreated
 from actors.path_manager import PathNotice
 from actors.topology import Id, Topology
 from shell.answers import Outcome

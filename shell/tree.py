@@ -23,9 +23,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from actors.heartbeat import Change
+from actors.control.heartbeat import Change
 from actors.path_manager import PathNotice
-from actors.places import State
+from actors.supervision.places import State
 from actors.topology import Id
 from runtime.messages.accounts import Audit
 from shell.answers import Created

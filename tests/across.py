@@ -13,8 +13,8 @@ import sys
 
 import trio
 
-from actors.record import Happened
 from actors.ref import ActorRef
+from actors.supervision.record import Happened
 from actors.system import System, open_system
 from runtime.errors import ActorDeadError, UnreachableError
 from runtime.network.tcp_endpoint import parse_endpoint

@@ -12,7 +12,7 @@ import time
 import trio
 
 from actors import Actor, ActorDeadError, ActorRef, open_system, reentrant
-from actors.record import Happened
+from actors.supervision.record import Happened
 from runtime.detection.guard import BEAT_S
 from tests.bench_row import Note, Round, Row, figure_at_most
 from tests.real import GONE_S, open_console

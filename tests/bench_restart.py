@@ -12,7 +12,7 @@ import trio
 
 from actors.actor import Actor
 from actors.node import ComputeNode
-from actors.record import Happened
+from actors.supervision.record import Happened
 from actors.system import System, open_system
 from tests.bench_actors import Caller, Echo
 from tests.bench_process import open_child

@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from actors import Actor, ActorRef
-from actors.virtual import open_virtual_system
+from actors.testing.virtual import open_virtual_system
 from runtime.detection.guard import BEAT_S
 from runtime.messages.codec import encode
 from runtime.messages.envelope import Tell

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 import trio
 
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 from runtime.cells.mailbox import Mailbox
 from runtime.traffic.exchange import Exchange
 from runtime.traffic.pair import Outbound

@@ -32,7 +32,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.system import System, open_system
-from actors.virtual import open_virtual_system
+from actors.testing.virtual import open_virtual_system
 from runtime.errors import ActorError
 from runtime.weather.weather import Rule, Weather
 from tests.chaos_actors import Chaotic

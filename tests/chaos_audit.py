@@ -10,9 +10,9 @@ from typing import Any
 
 import trio
 
-from actors.nodes import LAST_WORD_S
-from actors.places import State
-from actors.virtual import VirtualSystem
+from actors.control.nodes import LAST_WORD_S
+from actors.supervision.places import State
+from actors.testing.virtual import VirtualSystem
 from runtime.address import CONTROLLER
 from runtime.hosts.memory_body import MemoryBody
 from runtime.traffic.exchange import Exchange

@@ -14,10 +14,10 @@ from typing import Any
 
 import trio
 
-from actors.record import Happened, Record
 from actors.ref import ActorRef, ref_to
+from actors.supervision.record import Happened, Record
 from actors.system import System
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION
 from runtime.errors import RemoteError, SpawnError, WireError
 from runtime.traffic.letters import MORE

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 from actors import system
-from actors.leftovers import nothing_left
+from actors.testing.leftovers import nothing_left
 from runtime.wires.wiring import Net, check_net
 from tests import scenario_play
 from tests.matrix_cells import sampled
@@ -18,7 +18,7 @@ from tests.real import OVER
 from tests.scenario import Scenario
 from tests.scenario_run import Outcome
 
-pytest_plugins = ["actors.plugin", "pytester"]
+pytest_plugins = ["actors.testing.plugin", "pytester"]
 hypothesis.settings.register_profile("regrow", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("regrow")
 

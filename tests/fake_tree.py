@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import trio
 
-from actors.heartbeat import Change, Created, Died, Forgotten, Heard, Silenced
+from actors.control.heartbeat import Change, Created, Died, Forgotten, Heard, Silenced
 from actors.path_manager import PathNotice, PathTable
 from actors.topology import Id
 from runtime.errors import ActorDeadError, RemoteError, SpawnError, WireError

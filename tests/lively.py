@@ -16,7 +16,7 @@ import trio
 from trio.testing import MockClock
 
 from actors import Actor, ActorRef, Down, reentrant
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.testing.virtual import VirtualSystem, open_virtual_system
 from runtime.errors import ActorError
 from runtime.weather.event_log import EventLog
 from runtime.weather.weather import Rule, Weather

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import trio
 
-from actors import leftovers
-from actors.leftovers import alive as alive
-from actors.leftovers import begun as begun
+from actors.testing import leftovers
+from actors.testing.leftovers import alive as alive
+from actors.testing.leftovers import begun as begun
 from runtime.processes import procfs
 from runtime.processes.newborn import SPARE
 from runtime.processes.pidfd import send_signal

@@ -11,7 +11,7 @@ import sys
 import trio
 
 from actors import ActorRef, open_system
-from actors.record import Happened
+from actors.supervision.record import Happened
 from tests.mortals import Mortal
 
 NODES = 7

@@ -13,8 +13,8 @@ from typing import Any
 import trio
 
 from actors.actor import Actor
-from actors.fates import Fates
-from actors.record import Record
+from actors.control.fates import Fates
+from actors.supervision.record import Record
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.cells.cell import Cell
 from runtime.exits import ExitReason

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from actors import ActorDeadError, StateError, open_system
-from actors.state_file import claim_state, read_state
-from actors.stored import seal, unseal
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.archive.state_file import claim_state, read_state
+from actors.archive.stored import seal, unseal
+from actors.testing.virtual import VirtualSystem, open_virtual_system
 from tests.kept_actors import Family, Lingering, Pair, Reader, Tally, Unfit
 
 pytestmark = pytest.mark.regrow(deadline_s=2000)

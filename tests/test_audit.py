@@ -11,7 +11,7 @@ import trio
 import trio.lowlevel
 
 from actors import Actor, ActorError, ActorRef, Audit
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 
 
 class Peer(Actor):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors import Actor
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 from runtime.messages.behaviour import handlers_of
 
 

@@ -17,7 +17,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, ActorRef, reentrant
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 from runtime.errors import MailboxFullError
 from tests.axe import cut
 from tests.census import actors, census, exchanges, settle

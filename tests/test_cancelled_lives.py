@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from actors import Actor, ActorRef, reentrant
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.testing.virtual import VirtualSystem, open_virtual_system
 from runtime.errors import SpawnError
 from runtime.exits import ExitReason
 from tests.axe import cut

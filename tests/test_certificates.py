@@ -9,9 +9,9 @@ import pytest
 import trio
 
 from actors import ActorRef, ExitReason, SpawnError
-from actors.certificate import certify
-from actors.record import Record
-from actors.virtual import VirtualSystem
+from actors.supervision.certificate import certify
+from actors.supervision.record import Record
+from actors.testing.virtual import VirtualSystem
 from runtime.address import Address
 from runtime.processes.evidence import Evidence
 from runtime.traffic.registrar import Spec

@@ -6,10 +6,10 @@ import pytest
 import trio
 
 from actors import Actor
-from actors.chaos import Chaos
-from actors.chronicle import chronicle
 from actors.system import System
-from actors.virtual import VirtualSystem
+from actors.testing.chaos import Chaos
+from actors.testing.chronicle import chronicle
+from actors.testing.virtual import VirtualSystem
 
 
 class Idle(Actor):

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from actors import Actor, ActorError, ActorRef, DeadLetter
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 from runtime.traffic.letters import KEPT, REPORTED
 from tests.small_world import open_small_world, tell_nowait
 from tests.test_accounts import Worker

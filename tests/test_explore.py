@@ -11,10 +11,10 @@ import pytest
 import trio
 
 from actors import Down
-from actors.exploration import NOT_AGAIN, NOT_LISTED, Exploration, Found
-from actors.explore import Freeze, Kill, explore
-from actors.strikes import Chance, Drawn, struck
-from actors.virtual import VirtualSystem
+from actors.testing.exploration import NOT_AGAIN, NOT_LISTED, Exploration, Found
+from actors.testing.explore import Freeze, Kill, explore
+from actors.testing.strikes import Chance, Drawn, struck
+from actors.testing.virtual import VirtualSystem
 from runtime.errors import RemoteError
 from runtime.weather.weather import Delay, Drop, Rule, Weather
 from runtime.wires.memory import MemoryNetwork
@@ -152,7 +152,7 @@ def test_where_the_order_of_tasks_is_enough_no_fault_is_named() -> None:
     assert found.text("t.py::race", 500) == (
         f"run {found.runs} of 500, with seed {found.first.seed}, failed; the order of "
         "tasks is enough, without any fault. Pasted above the test, this replays it:\n\n"
-        "from actors.explore import explore\n\n"
+        "from actors.testing.explore import explore\n\n"
         f"@explore.replay(\n    seed={found.seed},\n    faults=[],\n)\n\n"
         f'The run itself: pytest "t.py::race" --regrow-seed {found.first.seed}'
     )

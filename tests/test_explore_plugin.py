@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from actors import chaos, explore, harness
+from actors.testing import chaos, explore, harness
 from tests.test_plugin import output
 
 LOADED = (chaos, explore, harness)  # sessions in this process leave no module behind
 TESTS = """
 import pytest
 import trio
-from actors.explore import explore
+from actors.testing.explore import explore
 from runtime.weather.weather import Weather
 from tests.planted import LossyDesk, Postman
 
@@ -30,7 +30,9 @@ CODE = re.compile(r"^from actors\.explore.*?^\)$", re.DOTALL | re.MULTILINE)
 
 def run(pytester: pytest.Pytester, tests: str, *options: str) -> pytest.RunResult:
     pytester.makepyfile(test_it=tests)
-    return pytester.runpytest_inprocess("-p", "actors.plugin", "-p", "no:cacheprovider", *options)
+    return pytester.runpytest_inprocess(
+        "-p", "actors.testing.plugin", "-p", "no:cacheprovider", *options
+    )
 
 
 def test_what_a_failure_prints_can_be_pasted_above_the_test(pytester: pytest.Pytester) -> None:
@@ -64,7 +66,7 @@ def test_what_an_explored_test_may_take(pytester: pytest.Pytester) -> None:
 import pytest
 import trio
 from actors import Actor
-from actors.explore import explore
+from actors.testing.explore import explore
 from runtime.weather.weather import Weather
 
 seen = []
@@ -129,7 +131,7 @@ def test_a_fixture_that_has_a_system_is_no_part_of_a_run(pytester: pytest.Pytest
         pytester,
         """
 import pytest
-from actors.explore import explore
+from actors.testing.explore import explore
 
 @pytest.fixture
 def counter(system):
@@ -144,7 +146,7 @@ async def test_it(system, counter): ...
 
 def test_the_command_line_says_how_many_runs(pytester: pytest.Pytester) -> None:
     tests = """
-from actors.explore import explore
+from actors.testing.explore import explore
 
 runs = []
 

@@ -12,8 +12,8 @@ import trio
 
 from actors import Actor, ActorRef, reentrant
 from actors.down import Down
-from actors.roll import ENDED_KEPT, Roll
-from actors.virtual import VirtualSystem
+from actors.supervision.roll import ENDED_KEPT, Roll
+from actors.testing.virtual import VirtualSystem
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address
 from runtime.errors import ActorDeadError, ActorError, UnreachableError
 from runtime.traffic.registrar import Spec

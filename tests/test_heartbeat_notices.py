@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from actors.heartbeat import (
+from actors.control.heartbeat import (
     Change,
     Created,
     Died,

@@ -22,20 +22,23 @@ ZMQ_MODULES = {
     "runtime/wires/zmq_transport.py",
     "runtime/processes/zygote.py",
 }
-# The rooms of the runtime, from the ground up; what lies beside them may be used in all.
-ROOMS = [
-    "network",
-    "multipath",
-    "messages",
-    "weather",
-    "processes",
-    "wires",
-    "traffic",
-    "cells",
-    "detection",
-    "hosts",
-    "lockstep",
-]
+# The rooms of a package, from the ground up; what lies beside them may be used in all.
+ROOMS = {
+    "runtime": [
+        "network",
+        "multipath",
+        "messages",
+        "weather",
+        "processes",
+        "wires",
+        "traffic",
+        "cells",
+        "detection",
+        "hosts",
+        "lockstep",
+    ],
+    "actors": ["supervision", "control", "archive", "testing", "simulation"],
+}
 # No thread of ours, no second process machinery, nothing unpickled from a socket.
 NEVER = {"_pickle", "_thread", "concurrent", "multiprocessing", "pickle", "threading"}
 ENTRY_ABOVE = re.compile(r"(actors|shell)[.:]\w")
@@ -77,7 +80,8 @@ def names(path: Path) -> set[str]:
 
 
 def rooms(path: Path) -> set[str]:
-    """The rooms of the runtime from which a file imports when it is run."""
+    """The rooms of its package from which a file imports when it is run."""
+    package = path.relative_to(ROOT).parts[0]
     found: set[str] = set()
     waiting: list[ast.AST] = [ast.parse(path.read_text())]
     while waiting:
@@ -85,10 +89,10 @@ def rooms(path: Path) -> set[str]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             waiting += node.orelse
             continue
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("runtime."):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
             found.add(str(node.module).split(".")[1])
         waiting += ast.iter_child_nodes(node)
-    return found & set(ROOMS)
+    return found & set(ROOMS[package])
 
 
 every_module = pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -117,15 +121,16 @@ def test_the_runtime_names_no_entry_above_it(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", [p for p in MODULES if len(p.relative_to(ROOT).parts) == 3], ids=name_of
 )
-def test_a_room_of_the_runtime_stands_on_those_below_it(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[1]
-    assert rooms(path) <= set(ROOMS[: ROOMS.index(room) + 1])
+def test_a_room_stands_on_those_below_it(path: Path) -> None:
+    package, room, _ = path.relative_to(ROOT).parts
+    below = ROOMS[package][: ROOMS[package].index(room)]
+    assert rooms(path) <= {*below, room}
 
 
-def test_every_room_of_the_runtime_has_its_place() -> None:
-    assert {p.name for p in (ROOT / "runtime").iterdir() if (p / "__init__.py").exists()} == set(
-        ROOMS
-    )
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_room_has_its_place(package: str) -> None:
+    folders = {p.name for p in (ROOT / package).iterdir() if (p / "__init__.py").exists()}
+    assert folders == set(ROOMS[package])
 
 
 @pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=name_of)

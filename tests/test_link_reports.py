@@ -7,7 +7,7 @@ import trio
 
 from actors.actor import Actor
 from actors.system import open_system
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 from runtime.errors import ActorDeadError
 from runtime.multipath.link_report import LinkReport, StreamReport
 from tests import mptcp

@@ -9,8 +9,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.actor import Actor
-from actors.links import Links, inherited
 from actors.ref import ActorRef, ref_to
+from actors.supervision.links import Links, inherited
 from runtime.address import CONTROLLER, Address
 from runtime.cells.cell import Cell
 from runtime.exits import ExitReason

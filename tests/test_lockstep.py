@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.lockstep import open_lockstep_system
+from actors.testing.lockstep import open_lockstep_system
 from runtime.lockstep.lockstep import Lockstep
 
 FIRST, SECOND = 1, 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors import lockstep
+from actors.testing import lockstep
 from tests.test_plugin import LOADED, output, run
 
 pytestmark = pytest.mark.real
@@ -121,7 +121,7 @@ def test_a_marked_test_may_open_its_system_itself(pytester: pytest.Pytester) -> 
     result = run(
         pytester,
         """
-from actors.lockstep import open_lockstep_system
+from actors.testing.lockstep import open_lockstep_system
 
 @pytest.mark.regrow(on="lockstep")
 async def test_it():

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from actors import Actor, ActorDeadError, Down, child
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 
 every_wire = pytest.mark.parametrize(
     "regrow_options", [{"reliable": False}, {"reliable": True}], ids=["trusting", "reliable"]

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from actors import Actor, ActorRef
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.testing.virtual import VirtualSystem, open_virtual_system
 from runtime.messages import envelope as wire
 from runtime.messages.codec import encode
 from runtime.weather.event_log import EventLog

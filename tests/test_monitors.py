@@ -10,8 +10,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.actor import Actor
 from actors.down import Down, Monitor, Recovered, Suspected
-from actors.monitors import Asker, Monitors
 from actors.ref import ActorRef, ref_to
+from actors.supervision.monitors import Asker, Monitors
 from runtime.address import CONTROLLER, Address
 from runtime.cells.cell import Cell
 from runtime.errors import RemoteError, WireError

@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from actors import Actor, ActorRef, ChildSpec, Down, Supervisor, child
-from actors.record import Happened
-from actors.virtual import VirtualSystem
+from actors.supervision.record import Happened
+from actors.testing.virtual import VirtualSystem
 from runtime.messages.behaviour import Restart, Strategy
 
 END_AT = 3.0

@@ -7,7 +7,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from actors import Actor, ActorDeadError
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.testing.virtual import VirtualSystem, open_virtual_system
 
 
 class Parent(Actor):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.places import Change, Newest, Place, Places, State
+from actors.supervision.places import Change, Newest, Place, Places, State
 
 exact = settings(derandomize=True, deadline=None, max_examples=300)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors import Actor, System, chaos, harness
-from actors.waiting import picture
+from actors import Actor, System
+from actors.testing import chaos, harness
+from actors.testing.waiting import picture
 
 # Sessions in this process leave no module behind: what they share is imported before them.
 LOADED = (chaos, harness)
@@ -47,7 +48,9 @@ def run(pytester: pytest.Pytester, tests: str, *options: str) -> pytest.RunResul
     """A session in this process, with a file of these tests."""
     if tests:
         pytester.makepyfile(test_it=PLAIN + tests)
-    return pytester.runpytest_inprocess("-p", "actors.plugin", "-p", "no:cacheprovider", *options)
+    return pytester.runpytest_inprocess(
+        "-p", "actors.testing.plugin", "-p", "no:cacheprovider", *options
+    )
 
 
 def output(result: pytest.RunResult) -> str:
@@ -115,7 +118,7 @@ import sys
 import pytest
 
 def test_nothing_heavy_was_imported():
-    assert "actors.plugin" in sys.modules
+    assert "actors.testing.plugin" in sys.modules
     assert not {"trio", "zmq", "msgspec", "actors.system"} & set(sys.modules)
 
 def test_there_is_no_mark(request):
@@ -271,7 +274,7 @@ async def test_misspelled(system): ...
         (
             "import hypothesis\n@hypothesis.given(hypothesis.strategies.just(1))\n"
             "async def test_it(system, n): ...",
-            "call actors.trial.run_trial in it",
+            "call actors.testing.trial.run_trial in it",
         ),
     ],
 )
@@ -446,7 +449,7 @@ def test_a_test_by_the_mark_alone_may_run_in_real_time_and_leaves_nothing(
         pytester,
         """
 import subprocess
-from actors.leftovers import begun
+from actors.testing.leftovers import begun
 pytestmark = pytest.mark.regrow(on="real")
 kept = []
 

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from actors import Actor, ActorRef, Down, Recovered, RemoteError, Suspected, WireError
-from actors.probe import Call
-from actors.virtual import VirtualSystem
+from actors.testing.probe import Call
+from actors.testing.virtual import VirtualSystem
 
 
 class Counter(Actor):

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from actors import Actor, ActorDeadError, UnreachableError
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 from shell.reach import reach
 
 

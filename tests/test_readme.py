@@ -74,7 +74,16 @@ def test_a_program_runs(folder: Path, name: str, answer: str) -> None:
 
 def test_the_tests_pass_and_nothing_is_configured(folder: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "actors.plugin", "-W", "error", "--strict-markers"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "actors.testing.plugin",
+            "-W",
+            "error",
+            "--strict-markers",
+        ],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from actors import ActorRef, SpawnError, System, open_system
-from actors.chronicle import chronicle
+from actors.testing.chronicle import chronicle
 from tests.cgroups import enter, memory_cgroup, why_not
 from tests.mortals import Mortal, Mourner
 from tests.real import ANSWER_S, ROOT, freeze, frozen

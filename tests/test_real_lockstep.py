@@ -1,4 +1,4 @@
-"""Real processes in virtual time: `actors.lockstep.open_lockstep_system`."""
+"""Real processes in virtual time: `actors.testing.lockstep.open_lockstep_system`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 import trio
 
 from actors import ActorDeadError, ActorRef, UnreachableError
-from actors.backoff import Backoff
-from actors.lockstep import open_lockstep_system
-from actors.record import Happened
+from actors.supervision.backoff import Backoff
+from actors.supervision.record import Happened
 from actors.system import System
+from actors.testing.lockstep import open_lockstep_system
 from runtime.lockstep.clock import LockstepClock
 from tests.lockstep_actors import Clockmaker, Diary, Mayfly, Worldly
 

@@ -10,9 +10,9 @@ import pytest
 import trio
 
 from actors import ActorRef
-from actors.chronicle import Chronicle, chronicle
 from actors.node import ComputeNode
 from actors.system import System
+from actors.testing.chronicle import Chronicle, chronicle
 from runtime.address import CONTROLLER
 from runtime.messages.behaviour import Restart, Strategy
 from runtime.processes import procfs

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import trio
 
-from actors.state_file import read_state
+from actors.archive.state_file import read_state
 from runtime.cells.snapshot import Kept
 from runtime.processes import procfs
 from tests.real import END_S, Console, family, open_console, until

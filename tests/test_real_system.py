@@ -15,9 +15,9 @@ import pytest
 import trio
 import trio.testing
 
-from actors.chaos import Chaos
 from actors.ref import ActorRef
 from actors.system import System, open_system
+from actors.testing.chaos import Chaos
 from runtime.errors import ActorDeadError, RemoteError, SpawnError
 from runtime.exits import ExitReason
 from runtime.hosts.process_host import ProcessHost

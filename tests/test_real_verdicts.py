@@ -20,7 +20,7 @@ import pytest
 import trio
 
 from actors import Actor, ActorRef, Down, Recovered, Suspected, System, reentrant
-from actors.chaos import Chaos
+from actors.testing.chaos import Chaos
 from tests.mortals import Mortal
 from tests.real import ANSWER_S, Console, freeze, open_console, thaw
 

@@ -9,9 +9,9 @@ import pytest
 import trio
 
 from actors import Actor, ActorDeadError, ActorRef, ChildSpec, SpawnError, Supervisor, child
-from actors.chronicle import chronicle
 from actors.system import System
-from actors.virtual import VirtualSystem
+from actors.testing.chronicle import chronicle
+from actors.testing.virtual import VirtualSystem
 from runtime.messages.behaviour import Strategy
 
 OF_GROUPS = [

@@ -8,10 +8,10 @@ import pytest
 import trio
 
 from actors import Actor, ActorRef, Down, reentrant
-from actors.chronicle import chronicle
 from actors.node import ComputeNode
 from actors.system import System
-from actors.virtual import VirtualSystem
+from actors.testing.chronicle import chronicle
+from actors.testing.virtual import VirtualSystem
 from runtime.errors import ActorDeadError
 
 Every = float | Literal["message"]

@@ -10,9 +10,9 @@ import pytest
 import trio
 
 from actors import Actor, ActorRef, ChildSpec, Supervisor, child, reentrant
-from actors.chronicle import chronicle
 from actors.system import System
-from actors.virtual import VirtualSystem
+from actors.testing.chronicle import chronicle
+from actors.testing.virtual import VirtualSystem
 from runtime.address import CONTROLLER
 from runtime.errors import ActorDeadError
 from runtime.messages.behaviour import Strategy

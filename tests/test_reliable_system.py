@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from actors import Actor, ActorDeadError, ActorRef
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 from runtime.weather.weather import Weather
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.heartbeat import Notice, Sign
+from actors.control.heartbeat import Notice, Sign
 from runtime.exits import ExitReason
 from shell.answers import MAX_WHY, Created, Done, Failed, Failure, Outcome, one_line
 from shell.certificate import CertificateView

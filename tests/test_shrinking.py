@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.shrinking import Trying, rounder, shortest, simpler, simplest
-from actors.strikes import Freeze, Kill
+from actors.testing.shrinking import Trying, rounder, shortest, simpler, simplest
+from actors.testing.strikes import Freeze, Kill
 from runtime.weather.weather import Delay, Drop, Duplicate, Fault, Reorder
 
 SETS = st.lists(st.sets(st.integers(0, 30), min_size=1), min_size=1, max_size=4)

@@ -12,12 +12,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors import plot, simulate
-from actors.figures import FLAT, Spread, by_arithmetic, depth_of, parent_of, spread
-from actors.measuring import Plan, measure_model, measure_real
-from actors.sheet import share_of_controller, sheet
-from actors.swarm import PHASES, Swarm, phase_of
-from actors.toll import Toll, measure_toll
+from actors.simulation import plot, simulate
+from actors.simulation.figures import FLAT, Spread, by_arithmetic, depth_of, parent_of, spread
+from actors.simulation.measuring import Plan, measure_model, measure_real
+from actors.simulation.sheet import share_of_controller, sheet
+from actors.simulation.swarm import PHASES, Swarm, phase_of
+from actors.simulation.toll import Toll, measure_toll
 from runtime.detection.guard import BEAT_S
 
 ROOT = Path(__file__).parent.parent
@@ -209,7 +209,15 @@ def test_the_figures_can_be_drawn(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_ctrl_c_ends_it_at_once_and_without_a_word() -> None:
-    command = [sys.executable, "-m", "actors.simulate", "--nodes", "3000", "--fan-out", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "actors.simulation.simulate",
+        "--nodes",
+        "3000",
+        "--fan-out",
+        "2",
+    ]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     ) as simulation:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.state_base import APPLICATION_ID, Writer
-from actors.state_file import BLOCK, claim_state, foreign, read_state
-from actors.stored import Changes, Row, Stored, seal, unseal
+from actors.archive.state_base import APPLICATION_ID, Writer
+from actors.archive.state_file import BLOCK, claim_state, foreign, read_state
+from actors.archive.stored import Changes, Row, Stored, seal, unseal
 from runtime.address import CONTROLLER
 from runtime.errors import StateError
 from runtime.traffic.registrar import Spec

@@ -15,7 +15,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, ActorRef, reentrant
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 from runtime.errors import ActorDeadError, RemoteError
 from tests.small_world import ask, open_small_world, stream
 

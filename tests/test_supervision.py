@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from actors.backoff import Backoff
-from actors.intensity import Intensity
-from actors.supervision import Child, Plan, lives_again, plan
+from actors.supervision.backoff import Backoff
+from actors.supervision.intensity import Intensity
+from actors.supervision.supervision import Child, Plan, lives_again, plan
 from runtime.exits import ExitReason
 from runtime.messages.behaviour import Restart, Strategy
 

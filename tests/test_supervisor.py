@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors import Actor, SpawnError, Supervisor
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 
 
 class Lister(Supervisor):

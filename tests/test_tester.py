@@ -18,7 +18,7 @@ from actors import (
     Suspected,
     WireError,
 )
-from actors.tester import ActorTester
+from actors.testing.tester import ActorTester
 
 
 class Ledger(Actor):

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from actors import Actor, ActorDeadError, RemoteError, Trace, WireError, reentrant
-from actors.virtual import VirtualSystem
+from actors.testing.virtual import VirtualSystem
 from runtime.cells.tracing import fitted
 from runtime.weather.weather import Weather
 

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from actors import Actor, ActorRef
-from actors.trial import run_trial
-from actors.virtual import VirtualSystem
+from actors.testing.trial import run_trial
+from actors.testing.virtual import VirtualSystem
 
 
 class Sleeper(Actor):

@@ -11,9 +11,9 @@ import trio
 from trio.testing import MockClock
 
 from actors import Actor, ActorRef, Down, Recovered, Suspected, reentrant
-from actors.probe import Probe
-from actors.record import Happened
-from actors.virtual import VirtualSystem
+from actors.supervision.record import Happened
+from actors.testing.probe import Probe
+from actors.testing.virtual import VirtualSystem
 from runtime.weather.weather import Weather
 
 BEAT_S = 0.25

@@ -13,9 +13,9 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from actors import Actor, ActorDeadError, ActorRef, SpawnError, UnreachableError, reentrant
-from actors.chaos import Chaos
-from actors.record import Happened
-from actors.virtual import VirtualSystem, open_virtual_system
+from actors.supervision.record import Happened
+from actors.testing.chaos import Chaos
+from actors.testing.virtual import VirtualSystem, open_virtual_system
 from runtime.exits import ExitReason
 from runtime.hosts.memory_body import MemoryBody
 from runtime.messages.codec import Buffer

@@ -8,10 +8,10 @@ import pytest
 import trio
 
 from actors.actor import Actor, reentrant
-from actors.chaos import Chaos
 from actors.down import Down, Recovered, Suspected
 from actors.ref import ActorRef
 from actors.system import System
+from actors.testing.chaos import Chaos
 from runtime.errors import ActorDeadError, RemoteError
 from runtime.exits import ExitReason
 from tests.real import ANSWER_S

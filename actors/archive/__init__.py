@@ -1,0 +1,1 @@
+"""The tree in a file, so that it can come back after its controller."""

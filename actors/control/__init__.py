@@ -1,0 +1,1 @@
+"""The controller and its offices: what is done about nodes."""

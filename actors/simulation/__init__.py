@@ -1,0 +1,1 @@
+"""How large a tree can be, measured in virtual time."""
