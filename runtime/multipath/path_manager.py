@@ -6,7 +6,9 @@ kernel's token for it. What the guard decides is done to the kernel's endpoints.
 Invariants
 ----------
 * Everything said of a path is said once: lost, regained, fallen back to plain TCP.
-* Without CAP_NET_ADMIN nothing is changed: `observes_only` says so, samples and notices go on.
+* Without CAP_NET_ADMIN nothing is changed: `observes_only` says so, samples and notices go on. So
+  too where we are to manage the paths and the kernel does (`path_owner`).
+* Who manages them changes nothing in these verbs: a `steward` does what the kernel would.
 * What the kernel refuses on the way ends nothing: it is a `Trouble`, and the guard tries again.
 * Looking takes at most a twentieth of the time, however many connections there are; news of the
   kernel's make it look at once.
@@ -28,12 +30,14 @@ import trio
 
 from runtime.multipath.devices import DeviceNews, open_devices
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
-from runtime.multipath.event import Event
+from runtime.multipath.event import Event, EventsLost
 from runtime.multipath.inspection import PLAIN_TCP, Socket, full_info
 from runtime.multipath.netlink import SocketFactory
 from runtime.multipath.path_guard import Lose, PathGuard, Settings, plain
+from runtime.multipath.path_owner import Owner
 from runtime.multipath.paths import Events, Paths, open_events, open_paths
 from runtime.multipath.statistics import FullInfo, TcpState
+from runtime.multipath.steward import Steward
 
 SAMPLE_S: Final = 0.025
 _SHARE: Final = 20
@@ -141,6 +145,7 @@ class PathManager:
         news: DeviceNews,
         notify: Callable[[Notice], None],
         settings: Settings | None,
+        steward: Steward | None = None,
     ) -> None:
         self.observes_only = events is None
         self.guard = PathGuard(settings)
@@ -150,6 +155,8 @@ class PathManager:
         self._news = news
         self._notify = notify
         self._guarded = settings is not None
+        self._steward = steward
+        self._missed = False
         self._connections: dict[str, Connection] = {}
         self._taken: dict[str, Endpoint] = {}
         self._wake = trio.Event()
@@ -188,6 +195,7 @@ class PathManager:
         """As `Paths.add`; what the guard had taken of that address is forgotten."""
         await self._paths.add(endpoint)
         self._drop(endpoint.address)
+        self._changed()
 
     async def remove(self, id: int) -> None:
         """The endpoint is gone, in use or not. `LookupError` if there is none."""
@@ -198,6 +206,7 @@ class PathManager:
         for each in await self._paths.all():
             if each.id == id:
                 await self._paths.delete(id, each.address)
+                self._changed()
                 return
         raise LookupError(f"no endpoint {id}")
 
@@ -205,17 +214,25 @@ class PathManager:
         await self._paths.flush()
         for address in list(self._taken):
             self._drop(address)
+        self._changed()
 
     async def limits(self) -> Limits:
         return await self._paths.limits()
 
     async def set_limits(self, limits: Limits) -> None:
         await self._paths.set_limits(limits)
+        self._changed()
 
     async def set_backup(self, id: int, on: bool) -> None:
         """The endpoint is a backup or not; its other flags stay. `OSError` if there is none."""
         flags = (await self._paths.get(id)).flags & Flags.FULLMESH
         await self._paths.set_flags(id, flags | Flags.BACKUP if on else flags)
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._steward is not None:
+            self._steward.stale = True
+            self._wake.set()
 
     def _drop(self, address: str) -> None:
         self._taken.pop(address, None)
@@ -246,14 +263,30 @@ class PathManager:
             for connection in self._connections.values():
                 if token is not None and connection.token == token:
                     connection.events.append(event)
+            if self._steward is not None:
+                self._steward.note(event)
+                self._missed |= isinstance(event, EventsLost)
             self._wake.set()
 
     async def _turn(self) -> None:
         for connection in list(self._connections.values()):
             for notice in connection.look():
                 self._notify(notice)
-        if not self._guarded or self.observes_only:
-            return
+        if self._guarded and not self.observes_only:
+            await self._guard()
+        if self._steward is not None:
+            if self._missed:
+                self._look_up(self._steward)
+            await self._steward.turn()
+
+    def _look_up(self, steward: Steward) -> None:
+        """What events that were dropped would have told."""
+        self._missed = False
+        for each in self._connections.values():
+            if each.readable and each.info:
+                steward.see(each.info, server_side=each.server_side)
+
+    async def _guard(self) -> None:
         infos = [each.info for each in self._connections.values() if each.readable and each.info]
         for decision in self.guard.judge(trio.current_time(), infos, self.devices.down):
             try:
@@ -271,12 +304,15 @@ class PathManager:
             if plain(endpoint.address) == address:
                 self._taken[address] = endpoint
                 await self._paths.delete(endpoint.id, endpoint.address)
+                self._changed()
                 return
         flags = Flags(0)
         for each in self._connections.values():
             flags |= Flags.SIGNAL if each.server_side else Flags.SUBFLOW
         self._taken.setdefault(address, Endpoint(address, flags))
         await self._paths.delete(0, address)
+        if self._steward is not None:
+            self._steward.drop(address)
 
     async def _give_back(self, address: str) -> None:
         endpoint = self._taken.pop(address, None)
@@ -288,6 +324,7 @@ class PathManager:
             if error.errno not in (errno.EEXIST, errno.EBUSY):
                 self._taken[address] = endpoint
                 raise
+        self._changed()
 
 
 @asynccontextmanager
@@ -296,9 +333,13 @@ async def open_path_manager(
     *,
     settings: Settings | None = None,
     guarded: bool = True,
+    owner: Owner = "kernel",
     make_socket: SocketFactory = socket.socket,
 ) -> AsyncIterator[PathManager]:
     """For the namespace in which its sockets are made; at work while `PathManager.run` is.
+
+    ``owner``: who manages the paths there. ``"userspace"`` is for us to do; it is for connections
+    that are made later, where `runtime.multipath.path_owner` has said so before.
 
     Raises:
         OSError: EOPNOTSUPP, this kernel has no Multipath TCP.
@@ -312,4 +353,7 @@ async def open_path_manager(
         except PermissionError as error:
             _log.info("paths are only observed: %s", error.strerror)
         chosen = (settings or Settings()) if guarded else None
-        yield PathManager(paths, events, news, notify, chosen)
+        steward = None
+        if owner == "userspace" and events is not None:
+            steward = Steward(paths, make_socket, lambda text: notify(Trouble(text)))
+        yield PathManager(paths, events, news, notify, chosen, steward)

@@ -1,0 +1,64 @@
+"""Who decides on the paths of a network namespace: its kernel, or a program in userspace.
+
+Invariants
+----------
+* It holds for connections whose sockets are made later; those that are there keep what they have.
+* What was there before is there again afterwards, unless the process is killed.
+
+Source: ``Documentation/networking/mptcp-sysctl.rst`` of Linux 6.18: ``path_manager``, and
+``pm_type`` of kernels before 6.15.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, Literal
+
+Owner = Literal["kernel", "userspace"]
+_FOLDER: Final = "/proc/sys/net/mptcp"
+_NAMED: Final = f"{_FOLDER}/path_manager"
+_NUMBERED: Final = f"{_FOLDER}/pm_type"
+_NUMBERS: Final = {"0": "kernel", "1": "userspace"}
+
+
+def path_owner() -> str:
+    """That of this process's network namespace, "" if there is no Multipath TCP."""
+    with suppress(OSError):
+        return _read(_NAMED)
+    with suppress(OSError):
+        return _NUMBERS.get(_read(_NUMBERED), "")
+    return ""
+
+
+@contextmanager
+def owned_by_us() -> Iterator[str]:
+    """While the block lasts we manage the paths of new connections, or it is said why not."""
+    before = path_owner()
+    try:
+        _own("userspace")
+    except OSError as error:
+        yield f"net.mptcp.path_manager cannot be set here ({error.strerror})"
+        return
+    try:
+        yield ""
+    finally:
+        with suppress(OSError):  # who may set it may set it back, while there is such a kernel
+            _own(before)
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read().strip()
+
+
+def _own(owner: str) -> None:
+    if os.path.exists(_NAMED):
+        path, value = _NAMED, owner
+    else:
+        path, value = _NUMBERED, "1" if owner == "userspace" else "0"
+    if path_owner() == owner:
+        return
+    with open(path, "w") as file:
+        file.write(value)
