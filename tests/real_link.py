@@ -78,6 +78,12 @@ async def _ask(link: Link, stream: trio.SocketStream) -> None:
 
 
 @asynccontextmanager
+async def _closing(sock: trio.socket.SocketType) -> AsyncIterator[None]:
+    with sock:
+        yield
+
+
+@asynccontextmanager
 async def open_link(
     server: Host, client: Host, *, guarded: bool = True, owner: Owner = "kernel"
 ) -> AsyncIterator[Link]:
@@ -109,9 +115,9 @@ async def open_link(
             await connecting.connect(("10.0.1.1", 10_000))
             accepted, _ = await listening.accept()
             link = Link(there, here, notices, accepted, connecting)
-            with accepted:
-                nursery.start_soon(_answer, trio.SocketStream(accepted))
-                nursery.start_soon(_ask, link, trio.SocketStream(connecting))
+            async with _closing(accepted), trio.open_nursery() as talking:
+                talking.start_soon(_answer, trio.SocketStream(accepted))
+                talking.start_soon(_ask, link, trio.SocketStream(connecting))
                 there.watch("link", accepted, server_side=True)
                 here.watch("link", connecting, server_side=False)
                 await link.has(FIRST, SECOND)
@@ -119,4 +125,5 @@ async def open_link(
                 link.worst_s = 0.0
                 yield link
                 assert link.asked - link.answered <= 1
-                nursery.cancel_scope.cancel()  # before the sockets are closed beneath its tasks
+                talking.cancel_scope.cancel()  # before the sockets are closed beneath its tasks
+            nursery.cancel_scope.cancel()

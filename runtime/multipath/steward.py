@@ -114,9 +114,9 @@ class Steward:
                 address = local.address or self._way_to(remote)
                 begun = Endpoint(address, local.flags & _OPENS, local.id, 0, local.interface)
                 await paths.create_subflow(token, await self._with_id(token, begun), remote)
-            case Withdraw(address=address, initial=initial):
+            case Withdraw(address=address, port=port, initial=initial):
                 for each in await paths.all(token):
-                    if plain(each.address) == address and each.id:
+                    if plain(each.address) == address and each.port == port and each.id:
                         await paths.remove(token, each.id)
                 if initial:
                     await paths.remove(token, 0)

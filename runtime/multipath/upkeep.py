@@ -51,6 +51,7 @@ class Withdraw(msgspec.Struct, frozen=True):
 
     token: int
     address: str
+    port: int = 0
     initial: bool = False
 
 
@@ -175,20 +176,24 @@ class _Connection:
         now = {each.id: each for each in endpoints}
         in_use = {plain(each.address) for each in endpoints}
         self.dropping -= in_use
-        gone = dict.fromkeys(self.dropping)
+        gone = {(host, 0): None for host in sorted(self.dropping)}
         for id, each in self.known.items():
             if now.get(id, ANY).address != each.address or now[id].port != each.port:
-                gone[plain(each.address)] = None
-        for host in gone:
+                gone[plain(each.address), each.port] = None
+        for host, port in gone:
             ends = [way for way in self.subflows if plain(way[0].host) == host]
             if host in in_use:
                 ends = []  # another endpoint has the same address
             if ends and len(ends) == len(self.subflows):
                 continue
-            ids = [id for id, known in self.known.items() if plain(known.address) == host]
+            ids = [
+                id
+                for id, known in self.known.items()
+                if plain(known.address) == host and known.port == port
+            ]
             if ends or self.offered.intersection(ids):
                 initial = any(self.subflows[way].initial for way in ends)
-                yield Withdraw(self.token, host, initial)
+                yield Withdraw(self.token, host, port, initial)
             for way in ends:
                 del self.subflows[way]
                 yield Close(self.token, *way)
