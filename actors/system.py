@@ -20,7 +20,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
-    AbstractContextManager,
     asynccontextmanager,
     contextmanager,
     nullcontext,
@@ -46,7 +45,7 @@ from actors.record import Happened
 from actors.ref import ActorRef
 from actors.regrowth import Regrowth
 from actors.resuming import Resuming
-from actors.state_file import Claim, StatePath, claim_state
+from actors.state_file import ClaimState, StatePath, claiming
 from actors.stopping import Stopping
 from runtime.address import ARCHIVE, CONTROLLER
 from runtime.cells import context
@@ -56,13 +55,13 @@ from runtime.errors import ActorDeadError
 from runtime.hosts.host import Host
 from runtime.hosts.process_host import open_process_host
 from runtime.messages.behaviour import Strategy, handlers_of
+from runtime.multipath.path_owner import Owner
 from runtime.traffic.exchange import Exchange
-from runtime.wires.wiring import check_net
+from runtime.wires.net import check_net
 
 S = TypeVar("S", bound="System")
 A = TypeVar("A", bound=Actor)
 OpenHost = Callable[[], AbstractAsyncContextManager[Host]]
-ClaimState = Callable[[], AbstractContextManager[Claim | None]]
 END_S = 4.0
 """What is not stopped by then is killed, so that the whole takes no more than 5 s."""
 
@@ -70,8 +69,11 @@ END_S = 4.0
 class System(Facade):
     """A running system, as its program sees it."""
 
-    def __init__(self, controller: Controller, cell: Cell, host: Host) -> None:
+    def __init__(
+        self, controller: Controller, cell: Cell, host: Host, *, paths_by: Owner = "kernel"
+    ) -> None:
         super().__init__(cell)
+        self._paths_by = paths_by
         self.nodes = controller.nodes
         self.host = host
         self.opened_at = trio.current_time()
@@ -102,7 +104,13 @@ class System(Facade):
         try:
             return await self.lookup(f"{CONTROLLER}/{PATH_MANAGER}", PathManager)
         except (LookupError, ActorDeadError):
-            return await self.spawn(PathManager, name=PATH_MANAGER, local=True)
+            make = partial(PathManager, owner=self._paths_by)
+            return await self.spawn(make, name=PATH_MANAGER, local=True)
+
+    async def begin(self) -> None:
+        """What must be at work before anything is started is at work."""
+        if self._paths_by == "userspace":
+            await self.path_manager()
 
     @overload
     async def probe(self, *, name: str | None = None) -> Probe[Any]: ...
@@ -140,6 +148,8 @@ def open_system(
     keys: str | None = None,
     insecure: bool = False,
     join_file: str | None = None,
+    path_manager: str = "kernel",
+    tos: int = 0,
 ) -> Opening[System]:
     """``async with open_system() as system:`` runs a system for the length of the block.
 
@@ -169,6 +179,12 @@ def open_system(
             this system on another host; a file of before is replaced.
         insecure: no keys and no encryption; loopback addresses alone, and then every user of
             this host can call.
+        path_manager: with mptcp, who decides on the paths of each connection: ``"kernel"``, or
+            ``"userspace"``, the system's own `PathManager`, at work from the start, for the whole
+            network namespace. Where net.mptcp.path_manager cannot be set, that is said in the log
+            and by the path manager, and it observes only.
+        tos: the type of service of what is sent over tcp and mptcp: one byte, its two low bits
+            clear. `link_report` has what the kernel says of it.
 
     Raises:
         ValueError: a strategy or an intensity that makes no sense, or nothing to resume from, or
@@ -179,26 +195,11 @@ def open_system(
             holds a tree, and this is no resumption, or there is none to resume.
     """
     check({"strategy": strategy, "intensity": intensity})
-    net = check_net(transport, listen, keys, insecure, join_file)
+    net = check_net(transport, listen, keys, insecure, join_file, path_manager, tos)
     opening = partial(open_process_host, output or to_stderr, net)
     claim = claiming(state, resume)
-    return Opening(opening, System, signals, strategy, intensity, claim=claim)
-
-
-def claiming(state: StatePath | None, resume: bool) -> ClaimState:
-    """How an opening gets its state file.
-
-    Raises:
-        ValueError: to resume, it takes one.
-        TypeError: it is no path.
-    """
-    if state is not None:
-        if not isinstance(state, str | bytes | os.PathLike):
-            raise TypeError(f"state must be a path, not {state!r}")
-        return partial(claim_state, state, resume)
-    if resume:
-        raise ValueError("resume=True takes a state to resume from: state=PATH")
-    return nullcontext
+    make = partial(System, paths_by=net.path_manager)
+    return Opening(opening, make, signals, strategy, intensity, claim=claim)
 
 
 def to_stderr(name: str, line: str) -> None:
@@ -375,6 +376,9 @@ async def _open_runtime(
                 nursery.start_soon(nodes.guardians.guard.run)
                 nursery.start_soon(host.run)
                 await up.wait()
+                system = make(controller, cell, host)
+                with opening:
+                    await system.begin()
                 archiving = None
                 if claimed is not None:
                     archiving = Archiving(claimed, controller, cell)
@@ -382,7 +386,7 @@ async def _open_runtime(
                         await archiving.begin(nursery, Resuming(nodes, regrowth))
                 context.root.set(cell)
                 try:
-                    yield make(controller, cell, host)
+                    yield system
                 finally:
                     context.root.set(None)
                     end.deadline = trio.current_time() + END_S

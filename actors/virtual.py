@@ -24,8 +24,8 @@ import trio
 from actors.child_spec import check
 from actors.controller import Controller
 from actors.record import Happened
-from actors.state_file import StatePath
-from actors.system import ClaimState, OpenHost, Opening, System, claiming
+from actors.state_file import ClaimState, StatePath, claiming
+from actors.system import OpenHost, Opening, System
 from runtime.address import Address
 from runtime.cells.cell import Cell
 from runtime.hosts.host import Host

@@ -27,7 +27,7 @@ from runtime.processes.run_folder import raise_open_file_limit
 from runtime.wires.zmq_tcp import check_safe
 from shell.arguments import read_arguments
 from shell.classes import find_class, import_from_here
-from shell.options import entry, seconds
+from shell.options import add_tos, entry, seconds
 
 _NODE = "actors.node:ComputeNode"
 
@@ -92,6 +92,7 @@ def _wish(arguments: Sequence[str]) -> Wish:
         tuple(each.host for each in given.listen),
         given.lost_after,
         given.transport,
+        given.tos,
     )
 
 
@@ -127,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         help="end when the controller has been silent for so long, and be given up after so long"
         " (default: 60)",
     )
+    add_tos(parser)
     return parser
 
 

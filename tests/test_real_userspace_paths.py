@@ -150,6 +150,13 @@ def test_who_manages_the_paths_is_as_before_afterwards() -> None:
         assert path_owner() == before == "kernel"
 
 
+def test_who_could_not_hear_of_connections_does_not_manage_them() -> None:
+    nobody = lab.without_net_admin()
+    with lab.open_host("alone") as host, host.inside(), nobody, owned_by_us() as why_not:
+        assert why_not == "net.mptcp.path_manager cannot be set here (no CAP_NET_ADMIN)"
+        assert path_owner() == "kernel"
+
+
 async def test_a_connection_of_many_is_managed_from_its_first_moment(
     pair: tuple[Host, Host],
 ) -> None:

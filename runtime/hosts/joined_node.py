@@ -47,8 +47,9 @@ from runtime.processes.evidence import see_nothing
 from runtime.processes.status_page import StatusPage
 from runtime.traffic.exchange import Exchange
 from runtime.traffic.pair import Peer
+from runtime.wires.net import Kind
 from runtime.wires.transport import Repeating, Transport
-from runtime.wires.wiring import Kind, open_transport, reserve_ports
+from runtime.wires.wiring import open_transport, reserve_ports
 from runtime.wires.zmq_tcp import public_of
 
 CONNECT_S = 5.0
@@ -69,6 +70,7 @@ class Wish(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...] = ()
     lost_after_s: float = 60.0
     kind: Kind = "tcp"
+    tos: int = 0
 
 
 async def join(wish: Wish) -> ExitReason:
@@ -143,7 +145,7 @@ async def _ask(wish: Wish, hosts: Sequence[str], endpoint: str) -> tuple[Address
         with ExitStack() as held:
             bound = [held.enter_context(each) for each in reserve_ports(wish.kind, hosts)]
             own = str(_endpoint(wish, bound, keys, number))
-            transport = open_transport(own, number, nursery, MAX_PEERS, keys)
+            transport = open_transport(own, number, nursery, MAX_PEERS, keys, wish.tos)
             try:
                 transport.connect(controller)
                 knock = wire.Join(
@@ -189,7 +191,9 @@ async def _hear(transport: Transport) -> wire.Joined:
 
 async def _live(wish: Wish, address: Address, controller: Address, keys: Keys | None) -> ExitReason:
     async with trio.open_nursery() as nursery:
-        transport = open_transport(address.endpoint, address.incarnation, nursery, MAX_PEERS, keys)
+        transport = open_transport(
+            address.endpoint, address.incarnation, nursery, MAX_PEERS, keys, wish.tos
+        )
         transport.connect(controller.endpoint)
         exchange = Exchange(
             address,

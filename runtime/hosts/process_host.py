@@ -39,8 +39,9 @@ from runtime.processes.run_folder import (
 )
 from runtime.traffic.exchange import Exchange
 from runtime.traffic.registrar import Spec
+from runtime.wires.net import IPC, Net
 from runtime.wires.transport import Transport
-from runtime.wires.wiring import IPC, Net, Wiring, wiring
+from runtime.wires.wiring import Wiring, wiring
 
 REHEARSAL = "runtime.hosts.rehearsal:prepare"
 
@@ -152,7 +153,10 @@ class ProcessHost:
 
     async def start(self, address: Address, spec: Spec) -> ProcessBody:
         boot = msgspec.structs.replace(
-            self._boot, endpoint=address.endpoint, keys=self._wiring.keys(address.incarnation)
+            self._boot,
+            endpoint=address.endpoint,
+            keys=self._wiring.keys(address.incarnation),
+            tos=self._wiring.tos,
         )
         order = Order(
             self.START,

@@ -139,6 +139,8 @@ def _is_spare(pid: int) -> bool:
 class _Sockets:
     """The wire: Unix sockets in the run folder, which the host removes with the rest."""
 
+    tos = 0
+
     def __init__(self, folder: str) -> None:
         self._folder = folder
 

@@ -334,12 +334,14 @@ async def open_path_manager(
     settings: Settings | None = None,
     guarded: bool = True,
     owner: Owner = "kernel",
+    may_change: bool = True,
     make_socket: SocketFactory = socket.socket,
 ) -> AsyncIterator[PathManager]:
     """For the namespace in which its sockets are made; at work while `PathManager.run` is.
 
     ``owner``: who manages the paths there. ``"userspace"`` is for us to do; it is for connections
-    that are made later, where `runtime.multipath.path_owner` has said so before.
+    that are made later, where `runtime.multipath.path_owner` has said so before. ``may_change``
+    False: it observes only.
 
     Raises:
         OSError: EOPNOTSUPP, this kernel has no Multipath TCP.
@@ -349,7 +351,8 @@ async def open_path_manager(
         news = await stack.enter_async_context(open_devices(make_socket))
         events = None
         try:
-            events = await stack.enter_async_context(open_events(make_socket))
+            if may_change:
+                events = await stack.enter_async_context(open_events(make_socket))
         except PermissionError as error:
             _log.info("paths are only observed: %s", error.strerror)
         chosen = (settings or Settings()) if guarded else None

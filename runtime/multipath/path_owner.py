@@ -4,6 +4,8 @@ Invariants
 ----------
 * It holds for connections whose sockets are made later; those that are there keep what they have.
 * What was there before is there again afterwards, unless the process is killed.
+* Nobody takes it who cannot hear of the connections: with nobody listening the kernel refuses every
+  further subflow.
 
 Source: ``Documentation/networking/mptcp-sysctl.rst`` of Linux 6.18: ``path_manager``, and
 ``pm_type`` of kernels before 6.15.
@@ -11,6 +13,7 @@ Source: ``Documentation/networking/mptcp-sysctl.rst`` of Linux 6.18: ``path_mana
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +23,7 @@ Owner = Literal["kernel", "userspace"]
 _FOLDER: Final = "/proc/sys/net/mptcp"
 _NAMED: Final = f"{_FOLDER}/path_manager"
 _NUMBERED: Final = f"{_FOLDER}/pm_type"
+_CAP_NET_ADMIN: Final = 1 << 12
 _NUMBERS: Final = {"0": "kernel", "1": "userspace"}
 
 
@@ -37,6 +41,8 @@ def owned_by_us() -> Iterator[str]:
     """While the block lasts we manage the paths of new connections, or it is said why not."""
     before = path_owner()
     try:
+        if not _may_listen():
+            raise PermissionError(errno.EPERM, "no CAP_NET_ADMIN")
         _own("userspace")
     except OSError as error:
         yield f"net.mptcp.path_manager cannot be set here ({error.strerror})"
@@ -46,6 +52,15 @@ def owned_by_us() -> Iterator[str]:
     finally:
         with suppress(OSError):  # who may set it may set it back, while there is such a kernel
             _own(before)
+
+
+def _may_listen() -> bool:
+    with open("/proc/thread-self/status") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name == "CapEff":
+                return bool(int(value, 16) & _CAP_NET_ADMIN)
+    return False
 
 
 def _read(path: str) -> str:

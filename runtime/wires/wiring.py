@@ -6,7 +6,6 @@ and keys for nodes before they are born. A node opens what it was given with `op
 Invariants
 ----------
 * An endpoint is given out once, and nobody else can listen there until it is forgotten.
-* What cannot be is said before anything is opened: `ValueError` names the thing and the value.
 """
 
 from __future__ import annotations
@@ -15,83 +14,36 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from contextlib import ExitStack
+from typing import Protocol
 
-import msgspec
 import trio
 
 from runtime.address import CONTROLLER_INCARNATION
 from runtime.errors import SpawnError
+from runtime.multipath.path_owner import Owner, owned_by_us
 from runtime.multipath.streams import Streams
 from runtime.network.join_file import Pass, write_pass
 from runtime.network.keys import Keys, keep_keys, new_keys
 from runtime.network.listening import listen_at, reserve, site_of
-from runtime.network.tcp_endpoint import SCHEMES, Site, TcpEndpoint, parse_site
+from runtime.network.tcp_endpoint import SCHEMES, Site, TcpEndpoint
 from runtime.processes.run_folder import socket_path
+from runtime.wires.net import Kind, Net
 from runtime.wires.reliable import Reliable
 from runtime.wires.transport import Transport
 from runtime.wires.zmq_mptcp import MptcpTransport
-from runtime.wires.zmq_tcp import TcpTransport, check_safe, public_of
+from runtime.wires.zmq_tcp import TcpTransport, public_of
 from runtime.wires.zmq_transport import ZmqTransport
 
-Kind = Literal["ipc", "tcp", "mptcp"]
 _TRIES = 16
 log = logging.getLogger("regrow")
-LOOPBACK = Site("127.0.0.1", 0)
-
-
-class Net(msgspec.Struct, frozen=True):
-    """What a user asked for.
-
-    ``listen``: where the controller listens, with its ports; nodes do on the same addresses, on
-    any ports. ``keys``: the file of a long-lived system. ``insecure``: no keys, loopback alone.
-    ``join_file``: where to write what a joiner needs.
-    """
-
-    kind: Kind = "ipc"
-    listen: tuple[Site, ...] = ()
-    keys: str | None = None
-    insecure: bool = False
-    join_file: str | None = None
-
-
-IPC = Net()
-
-
-def check_net(
-    kind: str,
-    listen: Sequence[str] = (),
-    keys: str | None = None,
-    insecure: bool = False,
-    join_file: str | None = None,
-) -> Net:
-    """What a user has said, if it makes sense.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if kind not in ("ipc", "tcp", "mptcp"):
-        raise ValueError(f"transport must be ipc, tcp or mptcp, not {kind!r}")
-    if kind == "ipc":
-        given = {"listen": listen, "keys": keys, "insecure": insecure, "join_file": join_file}
-        for name, value in given.items():
-            if value:
-                raise ValueError(f"{name} is for a network: not with transport ipc")
-        return IPC
-    if isinstance(listen, str):
-        raise ValueError(f"listen takes addresses, not one: [{listen!r}]")
-    sites = tuple(parse_site(each) for each in listen) or (LOOPBACK,)
-    if insecure and keys is not None:
-        raise ValueError("insecure means that there are no keys: not with keys")
-    if insecure and join_file is not None:
-        raise ValueError("insecure means that there are no keys: not with join_file")
-    if insecure:
-        check_safe(sites, None)
-    return Net("tcp" if kind == "tcp" else "mptcp", sites, keys, insecure, join_file)
 
 
 class Wiring(Protocol):
     """The wire of one system, as its controller has it."""
+
+    tos: int
+    """The type of service of what its processes send."""
 
     def open(self, nursery: trio.Nursery) -> Transport:
         """The controller's own transport. `OSError`: it cannot listen."""
@@ -115,12 +67,14 @@ def open_transport(
     nursery: trio.Nursery,
     max_sockets: int | None = None,
     keys: Keys | None = None,
+    tos: int = 0,
 ) -> Transport:
     """A process listens where it was told to. What a network loses goes again."""
     if endpoint.startswith(SCHEMES):
         on_tcp = endpoint.startswith(SCHEMES[0])
         make = TcpTransport if on_tcp else MptcpTransport
-        return Reliable(make(endpoint, incarnation, nursery, max_sockets, keys=keys), nursery)
+        wire = make(endpoint, incarnation, nursery, max_sockets, keys=keys, tos=tos)
+        return Reliable(wire, nursery)
     return ZmqTransport(endpoint, incarnation, nursery, max_sockets)
 
 
@@ -138,7 +92,9 @@ def wiring(net: Net, folder: str) -> Wiring:
         keys = new_keys() if net.keys is None else keep_keys(net.keys)
         if net.join_file is not None:
             write_pass(net.join_file, Pass(public_of(keys.own), keys.member))
-    return (TcpWiring if net.kind == "tcp" else MptcpWiring)(net.listen, keys)
+    if net.kind == "tcp":
+        return TcpWiring(net.listen, keys, net.tos)
+    return MptcpWiring(net.listen, keys, net.tos, net.path_manager)
 
 
 def reserve_ports(kind: Kind, hosts: Sequence[str]) -> list[socket.socket]:
@@ -153,6 +109,8 @@ def reserve_ports(kind: Kind, hosts: Sequence[str]) -> list[socket.socket]:
 
 class IpcWiring:
     """Sockets in the run folder, which is ours alone: no keys."""
+
+    tos = 0
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -178,7 +136,8 @@ class TcpWiring:
 
     kind: Kind = "tcp"
 
-    def __init__(self, listen: Sequence[Site], keys: Keys | None) -> None:
+    def __init__(self, listen: Sequence[Site], keys: Keys | None, tos: int = 0) -> None:
+        self.tos = tos
         self._listen = listen
         self._keys = keys
         self._reserved: dict[int, list[socket.socket]] = {}
@@ -189,7 +148,12 @@ class TcpWiring:
         listening = listen_at(self._listen)
         endpoint = self._text(CONTROLLER_INCARNATION, listening, self._keys)
         wire = TcpTransport(
-            endpoint, CONTROLLER_INCARNATION, nursery, keys=self._keys, listening=listening
+            endpoint,
+            CONTROLLER_INCARNATION,
+            nursery,
+            keys=self._keys,
+            listening=listening,
+            tos=self.tos,
         )
         return Reliable(wire, nursery)
 
@@ -238,8 +202,19 @@ class MptcpWiring(TcpWiring):
 
     kind: Kind = "mptcp"
 
+    def __init__(
+        self,
+        listen: Sequence[Site],
+        keys: Keys | None,
+        tos: int = 0,
+        path_manager: Owner = "kernel",
+    ) -> None:
+        super().__init__(listen, keys, tos)
+        self._path_manager = path_manager
+        self._owning = ExitStack()
+
     def open(self, nursery: trio.Nursery) -> Reliable:
-        streams = Streams()
+        streams = Streams(tos=self.tos)
 
         def bind(site: Site) -> socket.socket:
             return listen_at([site], make=streams.make)[0]
@@ -256,7 +231,15 @@ class MptcpWiring(TcpWiring):
             listening=listening,
             streams=streams,
         )
+        if self._path_manager == "userspace":
+            why_not = self._owning.enter_context(owned_by_us())
+            if why_not:
+                log.warning("%s: the kernel manages the paths", why_not)
         return Reliable(wire, nursery)
+
+    def close(self) -> None:
+        super().close()
+        self._owning.close()
 
     def _reserve(self) -> list[socket.socket]:
         def bind(site: Site) -> socket.socket:

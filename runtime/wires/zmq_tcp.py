@@ -31,6 +31,7 @@ import zmq
 from zmq.utils import z85
 
 from runtime.messages.codec import Buffer
+from runtime.multipath.link_report import StreamReport
 from runtime.network.gate import HANDSHAKE_S
 from runtime.network.keys import Keys
 from runtime.network.listening import best, listen_at, open_again, shut, site_of
@@ -57,7 +58,8 @@ _OPTIONS = {
 class TcpTransport(ZmqTransport):
     """``keys`` None: no encryption, and anybody of this host may call.
 
-    ``listening``: sockets for the sites of ``endpoint``, ours from now on; made if None.
+    ``listening``: sockets for the sites of ``endpoint``, ours from now on; made if None. ``tos``:
+    the type of service of what is sent.
 
     Raises:
         ValueError: the endpoint is none, or is not loopback and there are no keys.
@@ -77,10 +79,12 @@ class TcpTransport(ZmqTransport):
         *,
         keys: Keys | None,
         listening: Sequence[sockets.socket] | None = None,
+        tos: int = 0,
     ) -> None:
         own = self._parse(endpoint)
         check_safe(own.sites, keys)
         self._keys = keys
+        self._tos = tos
         self._public = public_of(keys.member) if keys is not None else b""
         self._listening = listening or self._listen(own.sites)
         self._door: Door
@@ -107,6 +111,7 @@ class TcpTransport(ZmqTransport):
 
     def _bind(self, router: "zmq.Socket[bytes]") -> None:
         self._guard(router)
+        router.set(zmq.TOS, self._tos)
         for each in self._listening:
             site = site_of(each)
             router.set(zmq.IPV6, int(site.is_v6))
@@ -130,6 +135,7 @@ class TcpTransport(ZmqTransport):
         peer = self._parse(endpoint)
         self._prove(socket, peer)
         socket.set(zmq.CONNECT_TIMEOUT, CONNECT_MS)
+        socket.set(zmq.TOS, self._tos)
         site = best(peer.sites)
         socket.set(zmq.IPV6, int(site.is_v6))
         socket.connect(f"tcp://{site}")
@@ -153,6 +159,17 @@ class TcpTransport(ZmqTransport):
         if message is None or message[1][0]:
             return message
         return message[0], join(message[1])
+
+    def reports(self) -> dict[str, StreamReport]:
+        """What is known of the link to each peer, by its endpoint."""
+        return {
+            endpoint: StreamReport(outgoing=True, tos=int(socket.get(zmq.TOS)))
+            for endpoint, socket in self._peers.items()
+        }
+
+    def incoming_reports(self) -> list[StreamReport]:
+        """Who calls is ZMQ's affair."""
+        return []
 
     def close(self, farewell: str = "") -> None:
         if not self._closed and hasattr(self, "_door"):
