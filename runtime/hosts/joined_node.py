@@ -9,7 +9,7 @@ Invariants
 * It ends by itself when the controller has been silent for ``lost_after_s``, however that came;
   time during which it stood still itself does not count. So of a system that is gone nothing stays.
 * Each step before that is bounded: `CONNECT_S` to reach the address, `ANSWER_S` for the answer,
-  30 s for the welcome.
+  30 s for the welcome. A key that is not taken is told at once.
 * To be told its name it listens as somebody else, with a key and a port of that one moment: as
   itself it has one life, one incarnation, one endpoint.
 * A signal comes by the link. It says how it ends before it kills itself.
@@ -24,6 +24,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Final
 
 import msgspec
 import trio
@@ -50,10 +51,18 @@ from runtime.traffic.pair import Peer
 from runtime.wires.net import Kind
 from runtime.wires.transport import Repeating, Transport
 from runtime.wires.wiring import open_transport, reserve_ports
-from runtime.wires.zmq_tcp import public_of
+from runtime.wires.zmq_refusal import Refused
+from runtime.wires.zmq_tcp import TcpTransport, public_of
 
 CONNECT_S = 5.0
 ANSWER_S = 10.0
+_REFUSED: Final[dict[Refused, str]] = {
+    "key": "does not take the key: is it that of its present system?",
+    "keys": "is not of that kind: one of you has keys, the other has none",
+    "language": "does not speak our language: is it a controller that listens there?",
+    "hung up": "hangs up: is it a controller that listens there, and the key, or none, that of its"
+    " present system?",
+}
 _NOBODY_YET = 1 << 63
 """Incarnations of those who have none yet begin here: no counter gets so far."""
 
@@ -141,11 +150,15 @@ async def _ask(wish: Wish, hosts: Sequence[str], endpoint: str) -> tuple[Address
     public = wish.given.controller if wish.given is not None else b""
     controller = str(TcpEndpoint((wish.site,), public, CONTROLLER_INCARNATION, wish.kind))
     answer: wire.Joined | None = None
+    refused: Refused | None = None
     async with trio.open_nursery() as nursery:
         with ExitStack() as held:
             bound = [held.enter_context(each) for each in reserve_ports(wish.kind, hosts)]
             own = str(_endpoint(wish, bound, keys, number))
             transport = open_transport(own, number, nursery, MAX_PEERS, keys, wish.tos)
+            wire_below = getattr(transport, "inner", transport)
+            assert isinstance(wire_below, TcpTransport)
+            wire_below.hear_refusal()
             try:
                 transport.connect(controller)
                 knock = wire.Join(
@@ -160,10 +173,12 @@ async def _ask(wish: Wish, hosts: Sequence[str], endpoint: str) -> tuple[Address
                 )
                 transport.send(controller, encode(knock))
                 with trio.move_on_after(ANSWER_S):
-                    answer = await _hear(transport)
+                    answer, refused = await _first(transport, wire_below)
             finally:
                 transport.close()
                 nursery.cancel_scope.cancel()
+    if refused is not None:
+        raise SpawnError(f"{wish.site} {_REFUSED[refused]}")
     if answer is None:
         raise SpawnError(
             f"{wish.site} does not answer within {ANSWER_S:g} s: is it a controller that listens "
@@ -172,6 +187,25 @@ async def _ask(wish: Wish, hosts: Sequence[str], endpoint: str) -> tuple[Address
     if answer.address is None or answer.controller is None:
         raise SpawnError(answer.refusal)
     return answer.address, answer.controller
+
+
+async def _first(
+    transport: Transport, wire_below: TcpTransport
+) -> tuple[wire.Joined | None, Refused | None]:
+    """What comes first: an answer, or that there will be none."""
+    answer: wire.Joined | None = None
+    refused: Refused | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def hear() -> None:
+            nonlocal answer
+            answer = await _hear(transport)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(hear)
+        refused = await wire_below.refused()
+        nursery.cancel_scope.cancel()
+    return answer, refused
 
 
 async def _hear(transport: Transport) -> wire.Joined:

@@ -39,6 +39,7 @@ from runtime.network.tcp_endpoint import Site, TcpEndpoint, parse_endpoint
 from runtime.wires.splitting import PIECE_BYTES, join, split
 from runtime.wires.transport import Message
 from runtime.wires.zmq_door import DOMAIN, Door
+from runtime.wires.zmq_refusal import Refusal, Refused
 from runtime.wires.zmq_transport import ZmqTransport
 
 CONNECT_MS = 3000
@@ -88,6 +89,8 @@ class TcpTransport(ZmqTransport):
         self._public = public_of(keys.member) if keys is not None else b""
         self._listening = listening or self._listen(own.sites)
         self._door: Door
+        self._hears = False
+        self._refusal: Refusal | None = None
         self.same_host = all(site.is_loopback for site in own.sites)
         super().__init__(endpoint, incarnation, nursery, max_sockets)
         nursery.start_soon(self._door.keep)
@@ -146,6 +149,8 @@ class TcpTransport(ZmqTransport):
             raise ValueError("it has a key and we have none" if peer.key else "it has no key")
         for option, value in _OPTIONS.items():
             socket.set(option, value)
+        if self._hears and self._refusal is None:
+            self._refusal = Refusal(self._context, socket)
         if self._keys is not None:
             socket.set(zmq.CURVE_SERVERKEY, peer.key)
             socket.set(zmq.CURVE_PUBLICKEY, self._public)
@@ -159,6 +164,16 @@ class TcpTransport(ZmqTransport):
         if message is None or message[1][0]:
             return message
         return message[0], join(message[1])
+
+    def hear_refusal(self) -> None:
+        """Before the first peer is connected to: see `refused`."""
+        self._hears = True
+
+    async def refused(self) -> Refused:
+        """Why the first peer lets nobody in, as soon as that is certain."""
+        if self._refusal is None:
+            raise RuntimeError("it was not asked to hear a refusal before it called")
+        return await self._refusal.told()
 
     def reports(self) -> dict[str, StreamReport]:
         """What is known of the link to each peer, by its endpoint."""
@@ -174,6 +189,8 @@ class TcpTransport(ZmqTransport):
     def close(self, farewell: str = "") -> None:
         if not self._closed and hasattr(self, "_door"):
             self._door.close()
+            if self._refusal is not None:
+                self._refusal.close()
         super().close(farewell)
         for each in self._listening:
             each.close()
