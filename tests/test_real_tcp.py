@@ -351,7 +351,7 @@ async def test_a_port_that_is_taken_is_named() -> None:
     [
         (["--transport", "pigeon"], 2, "invalid choice: 'pigeon'"),
         (["--transport", "tcp", "--listen", "x"], 2, "not a numeric address"),
-        (["--transport", "tcp", "--tos", "7"], 2, "argument --tos: a type of service is .*, not 7"),
+        (["--transport", "tcp", "--tos", "7"], 2, "its low two bits clear, not 7"),
         (["--transport", "tcp", "--tos", "x"], 2, "argument --tos: must be a number, not 'x'"),
         (["--tos", "8"], 2, "tos is for a network: not with transport ipc"),
         (["--path-manager", "me"], 2, "argument --path-manager: invalid choice: 'me'"),
