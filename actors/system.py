@@ -377,12 +377,10 @@ async def _open_runtime(
                 nursery.start_soon(host.run)
                 await up.wait()
                 system = make(controller, cell, host)
+                archiving = Archiving(claimed, controller, cell) if claimed is not None else None
                 with opening:
                     await system.begin()
-                archiving = None
-                if claimed is not None:
-                    archiving = Archiving(claimed, controller, cell)
-                    with opening:
+                    if archiving is not None:
                         await archiving.begin(nursery, Resuming(nodes, regrowth))
                 context.root.set(cell)
                 try:
