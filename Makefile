@@ -33,7 +33,7 @@ matrix: .venv/.tested
 # The path-manager scenarios of Multipath TCP, some minutes. They need network namespaces: root, or
 # `unshare -Urn make scenarios`.
 scenarios: .venv/.tested
-	$(BIN)/python -m pytest -q -rs -m scenario $(ARGS)
+	$(BIN)/python -m pytest -q -rs -m scenario -o faulthandler_timeout=360 $(ARGS)
 
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench $(ARGS)
