@@ -21,7 +21,7 @@ from tests.scenario_carrier import Carrier, LinkCarrier, TransportCarrier
 from tests.scenario_scene import Scene, Skip
 
 AT_ONCE: Final = 8
-SCENARIO_S: Final = 90.0
+SCENARIO_S: Final = 120.0
 
 
 async def _log(scene: Scene, side: Side, task_status: trio.TaskStatus[None]) -> None:

@@ -31,7 +31,7 @@ from tests.scenario import Check, Checks, Side, Step, counter
 from tests.scenario_books import Account, disagreements, discord
 from tests.scenario_carrier import Carrier
 
-HOLD_S: Final = 20.0
+HOLD_S: Final = 30.0
 SETTLE_S: Final = 0.4
 SIDES: Final[tuple[Side, Side]] = ("server", "client")
 _CHUNK: Final = 1_024

@@ -20,7 +20,7 @@ from tests.scenario_play import MARKS, scenarios, verdict
 from tests.scenario_run import Outcome
 from tests.scenario_steps import (
     add,
-    ip,
+    down,
     limits,
     rules,
     shape_all,
@@ -63,7 +63,7 @@ FAILURES = [
         joins(3) + announced(1) + paths_lost(0) + stale(1, 1),
         before=joins(3),
         during=(
-            transfer(2 * MANY, midway=ip(S, "link set eth1 down")),
+            transfer(2 * MANY, midway=down(S, "eth1")),
             transfer_until(MANY, 0, stale(1, 1)),
         ),
     ),
@@ -74,7 +74,7 @@ FAILURES = [
         joins(3) + announced(1) + paths_lost(0) + stale(1, 1),
         before=joins(3),
         during=(
-            transfer(2 * MANY, 2 * MANY, midway=ip(S, "link set eth1 down")),
+            transfer(2 * MANY, 2 * MANY, midway=down(S, "eth1")),
             transfer_until(MANY, MANY, stale(1, 1)),
         ),
         link=BOTH_WAYS,
@@ -85,7 +85,7 @@ FAILURES = [
         WITH_BACKUP,
         joins(2) + announced(1) + paths_lost(0) + backup_carried(0, MANY // 10),
         before=joins(2),
-        during=(transfer(2 * MANY, midway=ip(S, "link set eth1 down")),),
+        during=(transfer(2 * MANY, midway=down(S, "eth1")),),
     ),
     Scenario(
         23,
@@ -98,7 +98,7 @@ FAILURES = [
         + backup_carried(MANY * 6 // 10, MANY * 14 // 10),
         before=joins(2),
         during=(
-            transfer(2 * MANY, midway=ip(S, "link set eth1 down", "link set eth2 down")),
+            transfer(2 * MANY, midway=down(S, "eth1", "eth2")),
             transfer_until(MANY // 40, 0, stale(2, 2)),
         ),
     ),
@@ -113,7 +113,7 @@ FAILURES = [
         + backup_carried(MANY * 6 // 10, MANY * 14 // 10),
         before=joins(2),
         during=(
-            transfer(2 * MANY, 2 * MANY, midway=ip(S, "link set eth1 down", "link set eth2 down")),
+            transfer(2 * MANY, 2 * MANY, midway=down(S, "eth1", "eth2")),
             transfer_until(MANY // 40, MANY // 40, stale(1, 2)),
         ),
         link=BOTH_WAYS,
