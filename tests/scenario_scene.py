@@ -36,6 +36,7 @@ SETTLE_S: Final = 0.4
 SIDES: Final[tuple[Side, Side]] = ("server", "client")
 _CHUNK: Final = 1_024
 _PAUSE_S: Final = 0.01
+_EARLY: Final = 0.6
 E = TypeVar("E")
 
 
@@ -134,21 +135,26 @@ class Scene:
     async def transfer(
         self, client_bytes: int, server_bytes: int, midway: Step | None = None
     ) -> None:
-        """So much comes across; when half of it has, the step is taken."""
-        half = self.carried + (client_bytes + server_bytes) // 2
+        """So much comes across; when half of it has, the step is taken.
+
+        Not before that is more than `_EARLY` of it under way, however late a busy machine takes it.
+        """
+        half, acted = self.carried + (client_bytes + server_bytes) // 2, trio.Event()
         async with self._turn, trio.open_nursery() as nursery:
-            counts: tuple[tuple[Side, int], ...] = (
-                ("client", client_bytes),
-                ("server", server_bytes),
-            )
-            for side, count in counts:
-                if count:
-                    data = struct.pack("!I", count) * (count // 4)
-                    nursery.start_soon(self._carry, side, data)
+            nursery.start_soon(self._transfer, "client", client_bytes, acted)
+            nursery.start_soon(self._transfer, "server", server_bytes, acted)
             if midway is not None:
                 while self.carried < half:  # noqa: ASYNC110
                     await trio.sleep(_PAUSE_S)
                 await midway(self)
+            acted.set()
+
+    async def _transfer(self, side: Side, count: int, acted: trio.Event) -> None:
+        data = struct.pack("!I", count) * (count // 4)
+        early = int(_EARLY * len(data))
+        await self._carry(side, data[:early])
+        await acted.wait()
+        await self._carry(side, data[early:])
 
     async def break_stream(self, side: Side) -> None:
         """That end's pump fails; the link has another stream soon, and the talk goes on."""
