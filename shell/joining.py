@@ -93,6 +93,7 @@ def _wish(arguments: Sequence[str]) -> Wish:
         given.lost_after,
         given.transport,
         given.tos,
+        not given.no_guard,
     )
 
 
@@ -108,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     add("arguments", metavar="ARG", nargs="*", help="of the constructor; any text behind --")
     add("--key", metavar="FILE", help="what the controller wrote with --join-file; mode 0600")
     add("--transport", choices=["tcp", "mptcp"], default="tcp", help="that of the controller")
+    add(
+        "--no-guard",
+        action="store_true",
+        help="with mptcp: leave the paths of this host to its kernel, as without CAP_NET_ADMIN",
+    )
     add("--insecure", action="store_true", help="a system without keys: loopback alone")
     add("--name", help="of the node (default: its class and a number); a number in a shell's tree")
     add("--actor", metavar="MODULE:CLASS", type=entry, default=_NODE, help=f"default: {_NODE}")

@@ -40,6 +40,8 @@ from runtime.hosts.node_process import FAREWELL_S, MAX_PEERS, boot_id, clock_off
 from runtime.messages import envelope as wire
 from runtime.messages.behaviour import Behaviour
 from runtime.messages.codec import decode, encode
+from runtime.multipath.link_guard import guard_links
+from runtime.multipath.link_report import Watchable
 from runtime.network.join_file import Pass
 from runtime.network.keys import Keys, new_secret
 from runtime.network.listening import site_of
@@ -68,7 +70,11 @@ _NOBODY_YET = 1 << 63
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """Who wants to join whom. ``hosts``: where it will listen; () for where the way leads."""
+    """Who wants to join whom.
+
+    ``hosts``: where it will listen; () for where the way leads. ``guarded``: its own links are kept
+    off dying paths, where there are several.
+    """
 
     site: Site
     given: Pass | None
@@ -80,6 +86,7 @@ class Wish(msgspec.Struct, frozen=True):
     lost_after_s: float = 60.0
     kind: Kind = "tcp"
     tos: int = 0
+    guarded: bool = True
 
 
 async def join(wish: Wish) -> ExitReason:
@@ -240,6 +247,9 @@ async def _live(wish: Wish, address: Address, controller: Address, keys: Keys | 
         signals = _Signals(exchange, node, nursery)
         nursery.start_soon(signals.run)
         nursery.start_soon(_outlive_nobody, node, wish.lost_after_s)
+        inner = getattr(transport, "inner", transport)
+        if wish.guarded and isinstance(inner, Watchable):
+            nursery.start_soon(guard_links, inner)
         try:
             reason = await node.run()
             exchange.flush()

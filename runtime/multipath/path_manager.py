@@ -15,13 +15,14 @@ Invariants
 * An address that has been lost comes back as the endpoint it was. The initial address of a
   connection, which is no endpoint, comes back as one for those who opened the connection
   (`SUBFLOW`) or accepted it (`SIGNAL`).
+* When `PathManager.run` ends, the endpoints that were out of use are back in use.
 """
 
 import errno
 import logging
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeAlias
 
@@ -32,6 +33,7 @@ from runtime.multipath.devices import DeviceNews, open_devices
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.event import Event, EventsLost
 from runtime.multipath.inspection import PLAIN_TCP, Socket, full_info
+from runtime.multipath.link_report import OpenStream
 from runtime.multipath.netlink import SocketFactory
 from runtime.multipath.path_guard import Lose, PathGuard, Settings, plain
 from runtime.multipath.path_owner import Owner
@@ -40,6 +42,7 @@ from runtime.multipath.statistics import FullInfo, TcpState
 from runtime.multipath.steward import Steward
 
 SAMPLE_S: Final = 0.025
+LEAVE_S: Final = 1.0
 _SHARE: Final = 20
 _EVENTS_KEPT: Final = 50
 _log: Final = logging.getLogger(__name__)
@@ -159,6 +162,8 @@ class PathManager:
         self._missed = False
         self._connections: dict[str, Connection] = {}
         self._taken: dict[str, Endpoint] = {}
+        self._known: dict[str, Endpoint] = {}  # that were ever in use
+        self._unlisted = True
         self._wake = trio.Event()
 
     # -- connections
@@ -172,6 +177,7 @@ class PathManager:
         if key in self._connections:
             raise ValueError(f"connection {key} is watched already")
         self._connections[key] = Connection(key, sock, server_side)
+        self._unlisted = True
         self._wake.set()
         return self._connections[key]
 
@@ -184,6 +190,13 @@ class PathManager:
     def forget(self, key: str) -> None:
         """To be called before the socket is closed."""
         self._connections.pop(key, None)
+
+    def follow(self, streams: Mapping[str, OpenStream]) -> None:
+        """Watch these, by their keys, and no others."""
+        for key in self._connections.keys() - streams.keys():
+            self.forget(key)
+        for key in streams.keys() - self._connections.keys():
+            self.watch(key, streams[key].socket, server_side=not streams[key].endpoint)
 
     # -- endpoints
 
@@ -206,12 +219,14 @@ class PathManager:
         for each in await self._paths.all():
             if each.id == id:
                 await self._paths.delete(id, each.address)
+                self._known.pop(plain(each.address), None)
                 self._changed()
                 return
         raise LookupError(f"no endpoint {id}")
 
     async def flush(self) -> None:
         await self._paths.flush()
+        self._known.clear()
         for address in list(self._taken):
             self._drop(address)
         self._changed()
@@ -236,23 +251,37 @@ class PathManager:
 
     def _drop(self, address: str) -> None:
         self._taken.pop(address, None)
+        self._known.pop(address, None)
         self.guard.forget(address)
 
     # -- at work
 
     async def run(self) -> None:
         """Look, decide and act, for ever."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._news.follow, self._awake)
-            if self._events is not None:
-                nursery.start_soon(self._hear, self._events)
-            while True:
-                begin = trio.current_time()
-                await self._turn()
-                took_s = trio.current_time() - begin
-                with trio.move_on_after(max(SAMPLE_S, _SHARE * took_s)):
-                    await self._wake.wait()
-                self._wake = trio.Event()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._news.follow, self._awake)
+                if self._events is not None:
+                    nursery.start_soon(self._hear, self._events)
+                while True:
+                    begin = trio.current_time()
+                    await self._turn()
+                    took_s = trio.current_time() - begin
+                    with trio.move_on_after(max(SAMPLE_S, _SHARE * took_s)):
+                        await self._wake.wait()
+                    self._wake = trio.Event()
+        finally:
+            with trio.move_on_after(LEAVE_S, shield=True):
+                await self._leave()
+
+    async def _leave(self) -> None:
+        """Whatever endpoint is out of use is put back; what was none is none."""
+        for address, endpoint in list(self._taken.items()):
+            if endpoint.id:
+                try:
+                    await self._give_back(address)
+                except OSError as error:
+                    _log.warning("%s stays out of use: %s", address, error.strerror or error)
 
     def _awake(self) -> None:
         self._wake.set()
@@ -273,6 +302,8 @@ class PathManager:
             for notice in connection.look():
                 self._notify(notice)
         if self._guarded and not self.observes_only:
+            if self._unlisted:
+                await self._list()
             await self._guard()
         if self._steward is not None:
             if self._missed:
@@ -299,17 +330,25 @@ class PathManager:
             except OSError as error:
                 self._notify(Trouble(error.strerror or str(error)))
 
+    async def _list(self) -> dict[str, Endpoint]:
+        """The endpoints in use, by their addresses."""
+        self._unlisted = False
+        listed = {plain(each.address): each for each in await self._paths.all()}
+        self._known |= listed
+        return listed
+
     async def _take(self, address: str) -> None:
-        for endpoint in await self._paths.all():
-            if plain(endpoint.address) == address:
-                self._taken[address] = endpoint
-                await self._paths.delete(endpoint.id, endpoint.address)
-                self._changed()
-                return
+        listed = await self._list()
+        if address in listed:
+            endpoint = self._taken[address] = listed[address]
+            await self._paths.delete(endpoint.id, endpoint.address)
+            self._changed()
+            return
         flags = Flags(0)
         for each in self._connections.values():
             flags |= Flags.SIGNAL if each.server_side else Flags.SUBFLOW
-        self._taken.setdefault(address, Endpoint(address, flags))
+        # One that was listed before another guard of this namespace has taken.
+        self._taken.setdefault(address, self._known.get(address, Endpoint(address, flags)))
         await self._paths.delete(0, address)
         if self._steward is not None:
             self._steward.drop(address)
