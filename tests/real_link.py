@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import trio
 
+from actors.lab import Host
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.path_guard import Settings
 from runtime.multipath.path_manager import Notice, PathManager, open_path_manager
 from runtime.multipath.path_owner import Owner
 from tests import mptcp
-from tests.lab import Host
 from tests.real import until
 
 SETTINGS = Settings(hold_s=0.5, connect_s=1.0)

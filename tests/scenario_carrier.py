@@ -23,6 +23,7 @@ from typing import Final, Protocol
 
 import trio
 
+from actors.lab import Host
 from runtime.multipath.network_link import Incoming, Outgoing, listen_locally
 from runtime.multipath.pump import Pump
 from runtime.multipath.streams import Streams
@@ -32,7 +33,6 @@ from runtime.network.tcp_endpoint import Site, TcpEndpoint
 from runtime.wires.reliable import Reliable
 from runtime.wires.zmq_mptcp import MptcpTransport
 from runtime.wires.zmq_tcp import public_of
-from tests.lab import Host
 from tests.scenario import Side
 
 PORT: Final = 10_000

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 import trio
 
-from tests import lab, mptcp
+from actors import lab
+from tests import mptcp
 from tests.scenario import Scenario
 from tests.scenario_run import Outcome, play_all
 

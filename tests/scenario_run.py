@@ -11,11 +11,11 @@ import pytest
 import trio
 import zmq
 
+from actors import lab
 from runtime.multipath import network_link
 from runtime.multipath.path_manager import open_path_manager
 from runtime.multipath.paths import open_events, open_paths
 from runtime.wires import zmq_tcp
-from tests import lab
 from tests.scenario import Scenario, Side
 from tests.scenario_carrier import Carrier, LinkCarrier, TransportCarrier
 from tests.scenario_scene import Scene, Skip

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from actors.lab import Host
 from runtime.multipath import inspection
 from runtime.multipath.dialling import dial
 from runtime.multipath.endpoint import Endpoint
@@ -26,7 +27,6 @@ from runtime.multipath.path_manager import Notice, PathManager
 from runtime.multipath.paths import Paths
 from runtime.multipath.streams import Streams
 from runtime.network.tcp_endpoint import Site
-from tests.lab import Host
 from tests.scenario import Check, Checks, Side, Step, counter
 from tests.scenario_books import Account, disagreements, discord
 from tests.scenario_carrier import Carrier

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from actors import lab
 from actors.actor import Actor
-from tests import lab, mptcp
-from tests.lab import Host
+from actors.lab import Host
+from tests import mptcp
 from tests.real import ROOT, environment
 
 WHY_NOT = mptcp.missing() or lab.missing("nft")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests import lab, mptcp
-from tests.lab import Host
+from actors import lab
+from actors.lab import Host
+from tests import mptcp
 from tests.real import ROOT, environment
 from tests.test_real_joined_paths import Answers, options, start
 

@@ -6,7 +6,7 @@ Everything is in this process, but for the network: each host is a namespace of 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -14,6 +14,8 @@ import msgspec
 import pytest
 import trio
 
+from actors import lab
+from actors.lab import Host, Lab
 from runtime.address import Address
 from runtime.cells import calls
 from runtime.cells.cell import Cell
@@ -30,14 +32,13 @@ from runtime.traffic.exchange import Exchange
 from runtime.wires.reliable import Reliable
 from runtime.wires.zmq_mptcp import MptcpTransport
 from runtime.wires.zmq_tcp import public_of
-from tests import lab, mptcp
-from tests.lab import Host
+from tests import mptcp
 from tests.real import until
 
 WHY_NOT = mptcp.missing() or lab.missing("nft")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 BOUND_S = 120.0
-ROUNDS = 5000
+ROUNDS = 2000
 PORT = 10_000
 MEMBER = new_secret()
 FOLLOW_S = 0.02
@@ -177,9 +178,8 @@ async def open_pair(server: Host, client: Host, *, guarded: bool) -> AsyncIterat
 
 
 @pytest.fixture
-def hosts() -> Iterator[tuple[Host, Host]]:
-    with lab.open_pair(2) as pair:
-        yield pair
+def hosts(regrow_lab: Lab) -> tuple[Host, Host]:
+    return regrow_lab.pair(2)
 
 
 LOSSES = {

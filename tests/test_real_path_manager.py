@@ -1,11 +1,12 @@
 """Connections that lose a path and nothing else: two hosts, two wires, and a guard at each end."""
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 import trio
 
+from actors import lab
+from actors.lab import Host
 from runtime.multipath.endpoint import Endpoint, Flags
 from runtime.multipath.path_manager import (
     FellBack,
@@ -14,8 +15,7 @@ from runtime.multipath.path_manager import (
     PathRegained,
     open_path_manager,
 )
-from tests import lab, mptcp
-from tests.lab import Host
+from tests import mptcp
 from tests.real import until
 from tests.real_link import FIRST, SECOND, open_link
 
@@ -24,9 +24,8 @@ pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Host, Host]]:
-    with lab.open_pair(2) as pair:
-        yield pair
+def pair(regrow_lab: Lab) -> tuple[Host, Host]:
+    return regrow_lab.pair(2)
 
 
 DEAD = {
@@ -72,6 +71,19 @@ async def test_a_link_that_goes_down_is_left_at_once(
         lab.restore_routes(*pair)
         await link.has(FIRST, SECOND)
         await link.answers(100)
+
+
+async def test_an_address_that_is_out_of_use_is_back_when_the_guard_has_gone(
+    pair: tuple[Host, Host],
+) -> None:
+    show = ("ip", "mptcp", "endpoint", "show")
+    async with open_link(*pair) as link:
+        before = pair[1].run(*show)
+        pair[1].ip("link set eth2 down")
+        await link.told(PathLost("link", *SECOND))
+        await until(lambda: "10.0.2.2" not in pair[1].run(*show))
+    assert "10.0.2.2 id 2 subflow dev eth2" in before
+    assert pair[1].run(*show) == before
 
 
 async def test_without_a_guard_the_same_connection_stalls_and_goes_on(

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from actors import lab
+from actors.lab import Host
 from runtime.multipath.path_owner import path_owner
-from tests import lab, mptcp
-from tests.lab import Host
+from tests import mptcp
 
 WHY_NOT = mptcp.missing() or lab.missing()
 pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]

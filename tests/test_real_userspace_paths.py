@@ -6,13 +6,14 @@ from collections.abc import Iterator
 import pytest
 import trio
 
+from actors import lab
+from actors.lab import Host
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.inspection import full_info
 from runtime.multipath.path_manager import PathLost, PathRegained, Trouble
 from runtime.multipath.path_owner import owned_by_us, path_owner
 from runtime.multipath.statistics import Subflow
-from tests import lab, mptcp
-from tests.lab import Host
+from tests import mptcp
 from tests.real import until
 from tests.real_link import BOUND_S, FIRST, SECOND, Link, open_link
 
