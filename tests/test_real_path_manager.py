@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from actors import lab
-from actors.lab import Host
+from actors.lab import Host, Lab
 from runtime.multipath.endpoint import Endpoint, Flags
 from runtime.multipath.path_manager import (
     FellBack,
