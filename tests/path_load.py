@@ -24,6 +24,7 @@ from runtime.errors import ActorDeadError, UnreachableError
 from runtime.multipath.link_report import Reporting, StreamReport
 from runtime.multipath.statistics import TcpState
 from runtime.network.tcp_endpoint import parse_endpoint
+from tests.matrix_actors import queued_s
 
 TELLS = 3
 """For each ask."""
@@ -105,12 +106,6 @@ class Account(msgspec.Struct, frozen=True):
     states: list[str]
 
 
-def _waited_s(pid: int) -> float:
-    """How long the first thread of that process has been ready to run and did not."""
-    with open(f"/proc/{pid}/schedstat") as file:
-        return int(file.read().split()[1]) / 1e9
-
-
 class Load:
     """What is sent, one round after another. ``pids``: who takes part."""
 
@@ -126,7 +121,7 @@ class Load:
         """Until `stop`."""
         while not self._stops:
             if self._round_of is None:
-                self._round_of = trio.current_time(), [_waited_s(pid) for pid in self._pids]
+                self._round_of = trio.current_time(), [queued_s(pid) for pid in self._pids]
             try:
                 await self._round()
             except (UnreachableError, ActorDeadError):
@@ -155,7 +150,7 @@ class Load:
         begin, before = self._round_of
         took_s = trio.current_time() - begin
         waits = zip(self._pids, before, strict=True)
-        net_s = took_s - max(_waited_s(pid) - begun_s for pid, begun_s in waits)
+        net_s = took_s - max(queued_s(pid) - begun_s for pid, begun_s in waits)
         self._since = self._since.and_then(Mark(worst_s=took_s, net_s=net_s))
 
     def hear(self, happened: Happened) -> None:

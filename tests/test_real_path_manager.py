@@ -16,6 +16,7 @@ from runtime.multipath.path_manager import (
     open_path_manager,
 )
 from tests import mptcp
+from tests.matrix_actors import queued_s
 from tests.real import until
 from tests.real_link import FIRST, SECOND, open_link
 
