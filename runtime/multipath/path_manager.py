@@ -358,7 +358,13 @@ class PathManager:
         if endpoint is None:
             return
         try:
-            await self._paths.add(endpoint)
+            try:
+                await self._paths.add(endpoint)
+            except OSError as error:
+                if error.errno != errno.EINVAL or not endpoint.id:
+                    raise
+                # Meanwhile the kernel has made one by itself, that only one without an id replaces.
+                await self._paths.add(msgspec.structs.replace(endpoint, id=0))
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.EBUSY):
                 self._taken[address] = endpoint
