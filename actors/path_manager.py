@@ -30,6 +30,7 @@ import trio
 
 from actors.actor import Actor, reentrant
 from runtime.multipath import path_manager as machine
+from runtime.multipath.connection import FellBack, Notice, PathLost, Trouble
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.link_report import Watchable
 from runtime.multipath.path_manager import open_path_manager
@@ -243,16 +244,16 @@ class PathManager(Actor):
                 self._names[key] = name
                 manager.watch(key, stream.socket, server_side=not stream.endpoint)
 
-    def _notify(self, notice: machine.Notice) -> None:
-        if isinstance(notice, machine.Trouble):
+    def _notify(self, notice: Notice) -> None:
+        if isinstance(notice, Trouble):
             self._tell(PathNotice("trouble", local=notice.text))
             return
         name = self._names.get(notice.key, "")
         if not name:
             return  # by which somebody called: he tells of it, and of ours we do
-        if isinstance(notice, machine.FellBack):
+        if isinstance(notice, FellBack):
             self._tell(PathNotice("plain", name))
-        elif isinstance(notice, machine.PathLost):
+        elif isinstance(notice, PathLost):
             self._tell(PathNotice("lost", name, notice.local, notice.remote))
         else:
             self._tell(PathNotice("regained", name, notice.local, notice.remote))

@@ -19,11 +19,12 @@ import trio
 
 from actors.lab import Host
 from runtime.multipath import inspection
+from runtime.multipath.connection import Notice
 from runtime.multipath.dialling import dial
 from runtime.multipath.endpoint import Endpoint
 from runtime.multipath.event import Event, ListenerClosed, ListenerCreated
 from runtime.multipath.path_guard import plain
-from runtime.multipath.path_manager import Notice, PathManager
+from runtime.multipath.path_manager import PathManager
 from runtime.multipath.paths import Paths
 from runtime.multipath.streams import Streams
 from runtime.network.tcp_endpoint import Site

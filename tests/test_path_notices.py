@@ -8,17 +8,11 @@ import msgspec
 import pytest
 import trio
 
-from runtime.multipath import path_manager
+from runtime.multipath import connection as connections
+from runtime.multipath.connection import Connection, FellBack, PathLost, PathRegained, Trouble
 from runtime.multipath.devices import Devices
 from runtime.multipath.endpoint import Endpoint, Flags
-from runtime.multipath.path_manager import (
-    Connection,
-    FellBack,
-    PathLost,
-    PathManager,
-    PathRegained,
-    Trouble,
-)
+from runtime.multipath.path_manager import PathManager
 from runtime.multipath.statistics import FullInfo, TcpState
 from tests.test_path_guard import A, B, link, path
 
@@ -44,7 +38,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     fake = Fake()
-    monkeypatch.setattr(path_manager, "full_info", fake.info)
+    monkeypatch.setattr(connections, "full_info", fake.info)
     return fake
 
 

@@ -7,16 +7,10 @@ import trio
 
 from actors import lab
 from actors.lab import Host, Lab
+from runtime.multipath.connection import FellBack, Notice, PathLost, PathRegained
 from runtime.multipath.endpoint import Endpoint, Flags
-from runtime.multipath.path_manager import (
-    FellBack,
-    Notice,
-    PathLost,
-    PathRegained,
-    open_path_manager,
-)
+from runtime.multipath.path_manager import open_path_manager
 from tests import mptcp
-from tests.matrix_actors import queued_s
 from tests.real import until
 from tests.real_link import FIRST, SECOND, open_link
 

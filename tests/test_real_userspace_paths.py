@@ -8,9 +8,9 @@ import trio
 
 from actors import lab
 from actors.lab import Host
+from runtime.multipath.connection import PathLost, PathRegained, Trouble
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.inspection import full_info
-from runtime.multipath.path_manager import PathLost, PathRegained, Trouble
 from runtime.multipath.path_owner import owned_by_us, path_owner
 from runtime.multipath.statistics import Subflow
 from tests import mptcp

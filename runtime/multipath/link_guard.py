@@ -20,8 +20,9 @@ from typing import Final
 
 import trio
 
+from runtime.multipath.connection import Notice
 from runtime.multipath.link_report import Watchable
-from runtime.multipath.path_manager import Notice, open_path_manager
+from runtime.multipath.path_manager import open_path_manager
 
 FOLLOW_S: Final = 0.1
 _log: Final = logging.getLogger("regrow")
