@@ -26,7 +26,7 @@ from contextlib import (
 )
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import trio
 
@@ -38,9 +38,6 @@ from actors.controller import Controller
 from actors.facade import Facade
 from actors.joining import Joining
 from actors.nodes import Nodes
-from actors.path_manager import NAME as PATH_MANAGER
-from actors.path_manager import PathManager
-from actors.probe import EXPECT_S, Probe, open_probe
 from actors.record import Happened
 from actors.ref import ActorRef
 from actors.regrowth import Regrowth
@@ -58,6 +55,10 @@ from runtime.messages.behaviour import Strategy, handlers_of
 from runtime.multipath.path_owner import Owner
 from runtime.traffic.exchange import Exchange
 from runtime.wires.net import check_net
+
+if TYPE_CHECKING:
+    from actors.path_manager import PathManager
+    from actors.probe import Probe
 
 S = TypeVar("S", bound="System")
 A = TypeVar("A", bound=Actor)
@@ -77,8 +78,8 @@ class System(Facade):
         self.nodes = controller.nodes
         self.host = host
         self.opened_at = trio.current_time()
-        self.expect_s = EXPECT_S
-        """How long its probes wait, where nothing else is said."""
+        self.expect_s: float | None = None
+        """How long its probes wait, where nothing else is said; None: as all do."""
         self.probes: list[Probe[Any]] = []
 
     @property
@@ -101,11 +102,13 @@ class System(Facade):
         Raises:
             SpawnError: it did not come up.
         """
+        from actors.path_manager import NAME, PathManager
+
         try:
-            return await self.lookup(f"{CONTROLLER}/{PATH_MANAGER}", PathManager)
+            return await self.lookup(f"{CONTROLLER}/{NAME}", PathManager)
         except (LookupError, ActorDeadError):
             make = partial(PathManager, owner=self._paths_by)
-            return await self.spawn(make, name=PATH_MANAGER, local=True)
+            return await self.spawn(make, name=NAME, local=True)
 
     async def begin(self) -> None:
         """What must be at work before anything is started is at work."""
@@ -128,8 +131,11 @@ class System(Facade):
             SpawnError: the name is taken.
             TypeError: it is no class of actors.
         """
+        from actors.probe import EXPECT_S, open_probe
+
+        expect_s = EXPECT_S if self.expect_s is None else self.expect_s
         probe = await open_probe(
-            self.cell, actor, name=name, since=self.opened_at, expect_s=self.expect_s
+            self.cell, actor, name=name, since=self.opened_at, expect_s=expect_s
         )
         self.probes.append(probe)
         return probe

@@ -21,7 +21,8 @@ import trio
 from actors.actor import Actor
 from actors.system import System, open_system
 from runtime.errors import ActorDeadError
-from runtime.network.keys import Keys, new_keys, read_keys
+from runtime.network.key_file import read_keys
+from runtime.network.keys import Keys, new_keys
 from runtime.network.listening import reserve, site_of
 from runtime.network.tcp_endpoint import TcpEndpoint, parse_endpoint, to_text
 from runtime.processes import procfs

@@ -51,8 +51,8 @@ from runtime.processes.status_page import StatusPage
 from runtime.traffic.exchange import Exchange
 from runtime.traffic.pair import Peer
 from runtime.wires.net import Kind
+from runtime.wires.network_wiring import open_transport, reserve_ports
 from runtime.wires.transport import Repeating, Transport
-from runtime.wires.wiring import open_transport, reserve_ports
 from runtime.wires.zmq_refusal import Refused
 from runtime.wires.zmq_tcp import TcpTransport, public_of
 

@@ -8,17 +8,16 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from runtime.multipath.path_owner import Owner
-from runtime.network.tcp_endpoint import Site, parse_site
-from runtime.network.type_of_service import check_tos
-from runtime.wires.zmq_tcp import check_safe
+if TYPE_CHECKING:
+    from runtime.multipath.path_owner import Owner
+    from runtime.network.tcp_endpoint import Site
 
 Kind = Literal["ipc", "tcp", "mptcp"]
-LOOPBACK = Site("127.0.0.1", 0)
+LOOPBACK = "127.0.0.1"
 
 
 class Net(msgspec.Struct, frozen=True):
@@ -73,9 +72,13 @@ def check_net(
             if value:
                 raise ValueError(f"{name} is for a network: not with transport ipc")
         return IPC
+    from runtime.network.tcp_endpoint import parse_site
+    from runtime.network.type_of_service import check_tos
+    from runtime.wires.zmq_tcp import check_safe
+
     if isinstance(listen, str):
         raise ValueError(f"listen takes addresses, not one: [{listen!r}]")
-    sites = tuple(parse_site(each) for each in listen) or (LOOPBACK,)
+    sites = tuple(parse_site(each) for each in listen or (LOOPBACK,))
     if insecure and keys is not None:
         raise ValueError("insecure means that there are no keys: not with keys")
     if insecure and join_file is not None:
