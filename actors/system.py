@@ -78,8 +78,7 @@ class System(Facade):
         self.nodes = controller.nodes
         self.host = host
         self.opened_at = trio.current_time()
-        self.expect_s: float | None = None
-        """How long its probes wait, where nothing else is said; None: as all do."""
+        self.expect_s: float | None = None  # as `actors.probe.EXPECT_S`
         self.probes: list[Probe[Any]] = []
 
     @property
@@ -131,11 +130,10 @@ class System(Facade):
             SpawnError: the name is taken.
             TypeError: it is no class of actors.
         """
-        from actors.probe import EXPECT_S, open_probe
+        from actors.probe import open_probe
 
-        expect_s = EXPECT_S if self.expect_s is None else self.expect_s
         probe = await open_probe(
-            self.cell, actor, name=name, since=self.opened_at, expect_s=expect_s
+            self.cell, actor, name=name, since=self.opened_at, expect_s=self.expect_s
         )
         self.probes.append(probe)
         return probe
