@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 import pytest
 import trio
-import zmq
 
 from actors import lab
 from runtime.multipath import network_link
@@ -120,7 +119,7 @@ def _patient(patch: pytest.MonkeyPatch) -> None:
     """The links of a busy machine are not hasty, nor do they mend what falls back on purpose."""
     patch.setattr(network_link, "LEAVE_S", SCENARIO_S)
     patch.setattr(network_link, "MEND_S", SCENARIO_S)
-    patch.setitem(zmq_tcp._OPTIONS, zmq.HANDSHAKE_IVL, int(SCENARIO_S * 1000))
+    patch.setattr(zmq_tcp, "HANDSHAKE_S", SCENARIO_S)
 
 
 async def play_all(scenarios: Collection[Scenario]) -> dict[int, Outcome]:

@@ -47,13 +47,18 @@ REDIAL_S = 3.0
 UNANSWERED_MS = 10_000
 _OVERHEAD_BYTES = 1024
 _OPTIONS = {
-    zmq.HANDSHAKE_IVL: int(HANDSHAKE_S * 1000),
     zmq.TCP_MAXRT: UNANSWERED_MS,
     zmq.TCP_KEEPALIVE: 1,
     zmq.TCP_KEEPALIVE_IDLE: 60,
     zmq.TCP_KEEPALIVE_INTVL: 15,
     zmq.TCP_KEEPALIVE_CNT: 8,
 }
+
+
+def _set_options(socket: "zmq.Socket[bytes]") -> None:
+    socket.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE_S * 1000))
+    for option, value in _OPTIONS.items():
+        socket.set(option, value)
 
 
 class TcpTransport(ZmqTransport):
@@ -122,8 +127,7 @@ class TcpTransport(ZmqTransport):
 
     def _guard(self, router: "zmq.Socket[bytes]") -> None:
         """Let nobody in without a key, and have that watched."""
-        for option, value in _OPTIONS.items():
-            router.set(option, value)
+        _set_options(router)
         if self._keys is not None:
             router.set(zmq.CURVE_SERVER, 1)
             router.set(zmq.CURVE_SECRETKEY, self._keys.own)
@@ -147,8 +151,7 @@ class TcpTransport(ZmqTransport):
         """Take nobody else for the peer, and show it that we belong to the system."""
         if bool(peer.key) is not (self._keys is not None):
             raise ValueError("it has a key and we have none" if peer.key else "it has no key")
-        for option, value in _OPTIONS.items():
-            socket.set(option, value)
+        _set_options(socket)
         if self._hears and self._refusal is None:
             self._refusal = Refusal(self._context, socket)
         if self._keys is not None:
