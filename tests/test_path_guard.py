@@ -37,8 +37,10 @@ def path(
     window: int = 60_000,
     id: int = 0,
     rto_s: float = 0.2,
-    heard_s: float = 0.0,
+    heard_s: float | None = None,
 ) -> Subflow:
+    if heard_s is None:
+        heard_s = 60.0 if unacked or backoff else 0.0
     tcp = msgspec.structs.replace(
         decode(TcpInfo, b""),
         state=state,
@@ -110,7 +112,13 @@ def test_an_idle_time_before_does_not_make_a_path_stale(guard: PathGuard) -> Non
     assert guard.judge(10.9, [link(path(A, unacked=1), path(B))]) == []
 
 
-@pytest.mark.parametrize(("rtt_s", "rto_s"), [(1.0, 0.2), (0.1, 4.0)], ids=["trip", "timeout"])
+def test_a_path_that_loses_much_and_answers_is_no_dead_one(guard: PathGuard) -> None:
+    for now in range(100):
+        congested = path(A, unacked=50, acked=5, heard_s=0.02, backoff=now % 2)
+        assert guard.judge(now, [link(congested, path(B))]) == []
+
+
+@pytest.mark.parametrize(("rtt_s", "rto_s"), [(0.5, 0.2), (0.1, 4.0)], ids=["trip", "timeout"])
 def test_a_long_way_makes_no_path_stale(guard: PathGuard, rtt_s: float, rto_s: float) -> None:
     sample = [link(path(A, unacked=1, rtt_s=rtt_s, rto_s=rto_s), path(B))]
     assert guard.judge(0.0, sample) == guard.judge(1.9, sample) == []

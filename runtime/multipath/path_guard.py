@@ -5,13 +5,15 @@ until several timeouts have passed, and a stale path raises no event. Deleting t
 dying path moves it at once (4 to 8 ms against 0.4 to 1.5 s). So this looks at samples of every
 connection and decides.
 
-A subflow is **dying** when its link is down, when its retransmission timer has backed off, or when
-what was sent on it stays unacknowledged for longer than any sound path takes: `stale_s`, which
-is more than twice the 40 ms by which Linux delays an acknowledgement, two round trips, and half of
-the timeout at which the kernel itself begins to move. Endpoints are per namespace, and deleting one
-touches all connections; so an address is **lost** only if no subflow on it has been answered while
-a dying one waited (else it is for the peer to act, at its end of the one that is; one on which
-nothing was said has no say) and each connection that uses it has a sound subflow elsewhere.
+A subflow is **dying** when its link is down, or when what was sent on it stays unacknowledged, and
+nothing at all comes back, for longer than any sound path takes: `stale_s`, which is more than twice
+the 40 ms by which Linux delays an acknowledgement, four round trips, and half of the timeout at
+which the kernel itself begins to move, unless that has come. A congested path loses much, and
+answers: acknowledgements that confirm nothing new come all the time. Endpoints are per namespace,
+and deleting one touches all connections; so an address is **lost** only if no subflow on it has
+been answered while a dying one waited (else it is for the peer to act, at its end of the one that
+is; one on which nothing was said has no say) and each connection that uses it has a sound subflow
+elsewhere.
 
 Invariants
 ----------
@@ -38,6 +40,8 @@ import msgspec
 from runtime.multipath.statistics import FullInfo, Subflow, TcpInfo, TcpState
 
 _MAPPED: Final = "::ffff:"
+_TRIPS: Final = 4
+"""Linux probes for a lost tail after two round trips: by now the answer to that is here."""
 _CARRYING: Final = (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT)
 
 
@@ -169,9 +173,12 @@ class PathGuard:
         return found
 
     def _reason(self, tcp: TcpInfo, waited_s: float) -> str:
-        if tcp.backoff >= self._settings.backoff:
+        silent_s = tcp.last_ack_recv / 1000
+        long_s = max(self._settings.stale_s, _TRIPS * 1e-6 * tcp.rtt)
+        if tcp.backoff >= self._settings.backoff and silent_s >= long_s:
             return f"no acknowledgement in {tcp.backoff} timeouts"
-        if waited_s >= max(self._settings.stale_s, 2e-6 * tcp.rtt, 0.5e-6 * tcp.rto):
+        waited_s = min(waited_s, silent_s)
+        if waited_s >= max(long_s, 0.5e-6 * tcp.rto):
             return f"no acknowledgement for {waited_s:.2f} s"
         return ""
 
