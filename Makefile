@@ -10,7 +10,7 @@ MODE ?= both
 # As many tests at a time as there are cores. PARALLEL= runs them one by one.
 PARALLEL ?= -n auto --dist worksteal
 
-.PHONY: run test check bench simulate matrix scenarios chaos clean
+.PHONY: run test check bench paths simulate matrix scenarios chaos clean
 
 run: .venv/.installed
 	@exec $(BIN)/regrow $(ARGS)
@@ -33,10 +33,15 @@ matrix: .venv/.tested
 # The path-manager scenarios of Multipath TCP, some minutes. They need network namespaces: root, or
 # `unshare -Urn make scenarios`.
 scenarios: .venv/.tested
-	$(BIN)/python -m pytest -q -rs -m scenario $(ARGS)
+	$(BIN)/python -m pytest -q -rs -m scenario -o faulthandler_timeout=360 $(ARGS)
 
 bench: .venv/.tested
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# What a lost path costs, with 100,000 messages: some minutes, on a free machine. ARGS="--only silent"
+# for some of it. It needs network namespaces, as the scenarios do.
+paths: .venv/.tested
+	@$(BIN)/python -m tests.bench_paths $(ARGS)
 
 # How large a tree can be, in virtual time: some 10 minutes on a free core. ARGS="--quick" for a
 # minute, ARGS="--nodes 5000 --fan-out 8 --plot simulate.png" for a tree of one's own.

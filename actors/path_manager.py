@@ -11,6 +11,8 @@ Invariants
 ----------
 * A path that comes or goes is told once to everyone who reads `PathManager.notices`; to one who
   does not read, at most `KEPT` are kept, and the oldest go first.
+* With ``owner="userspace"`` it does on each connection of the namespace what the kernel would.
+  Where it may not, the kernel does, and every command that would change something raises.
 * Without CAP_NET_ADMIN every command that would change something raises `PermissionError`.
 
 Source: ``runtime.multipath.path_manager``, which does the work.
@@ -28,14 +30,18 @@ import trio
 
 from actors.actor import Actor, reentrant
 from runtime.multipath import path_manager as machine
+from runtime.multipath.connection import FellBack, Notice, PathLost, Trouble
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.link_report import Watchable
 from runtime.multipath.path_manager import open_path_manager
+from runtime.multipath.path_owner import Owner, path_owner
 
 KEPT: Final = 1000
 FOLLOW_S: Final = 0.1
 NAME: Final = "path_manager"
 OBSERVES_ONLY: Final = "no CAP_NET_ADMIN: paths are only observed"
+NOT_OURS: Final = "net.mptcp.path_manager is kernel and cannot be set: paths are only observed"
+ANOTHERS: Final = "net.mptcp.path_manager is userspace: whoever has set that manages the paths"
 log: Final = logging.getLogger("regrow")
 
 
@@ -68,7 +74,7 @@ class PathEndpoint(msgspec.Struct, frozen=True):
 
 class PathTable(msgspec.Struct, frozen=True):
     """``limits``: announced addresses to accept, and subflows beyond the first. ``note``: ""
-    or why nothing can be changed.
+    or why nothing can be changed, or who else manages the paths.
     """
 
     endpoints: tuple[PathEndpoint, ...]
@@ -79,8 +85,10 @@ class PathTable(msgspec.Struct, frozen=True):
 class PathManager(Actor):
     """Of the network namespace in which its process is."""
 
-    def __init__(self, *, guarded: bool = True) -> None:
+    def __init__(self, *, guarded: bool = True, owner: Owner = "kernel") -> None:
         self._guarded = guarded
+        self._owner = owner
+        self._note = ""
         self._failure = ""
         self._manager: machine.PathManager | None = None
         self._names: dict[str, str] = {}  # of nodes, by the keys of their streams
@@ -112,8 +120,7 @@ class PathManager(Actor):
             for each in await manager.endpoints()
         )
         limits = await manager.limits()
-        note = OBSERVES_ONLY if manager.observes_only else ""
-        return PathTable(endpoints, (limits.add_addr_accepted, limits.subflows), note)
+        return PathTable(endpoints, (limits.add_addr_accepted, limits.subflows), self._note)
 
     @reentrant
     async def notices(self) -> AsyncIterator[PathNotice]:
@@ -186,16 +193,24 @@ class PathManager(Actor):
         if self._manager is None:
             raise OSError(self._failure)
         if to_change and self._manager.observes_only:
-            raise PermissionError(OBSERVES_ONLY)
+            raise PermissionError(self._note)
         return self._manager
 
     # -- at work
 
     async def _manage(self, opened: trio.Event) -> None:
         try:
-            async with open_path_manager(self._notify, guarded=self._guarded) as manager:
+            now = path_owner()
+            lacking = self._owner == "userspace" != now
+            async with open_path_manager(
+                self._notify, guarded=self._guarded, owner=self._owner, may_change=not lacking
+            ) as manager:
                 if manager.observes_only:
-                    log.warning(OBSERVES_ONLY)
+                    self._note = NOT_OURS if lacking else OBSERVES_ONLY
+                elif now != self._owner:
+                    self._note = ANOTHERS
+                if self._note:
+                    log.warning(self._note)
                 self._manager = manager
                 self._follow(manager)
                 opened.set()
@@ -229,16 +244,16 @@ class PathManager(Actor):
                 self._names[key] = name
                 manager.watch(key, stream.socket, server_side=not stream.endpoint)
 
-    def _notify(self, notice: machine.Notice) -> None:
-        if isinstance(notice, machine.Trouble):
+    def _notify(self, notice: Notice) -> None:
+        if isinstance(notice, Trouble):
             self._tell(PathNotice("trouble", local=notice.text))
             return
         name = self._names.get(notice.key, "")
         if not name:
             return  # by which somebody called: he tells of it, and of ours we do
-        if isinstance(notice, machine.FellBack):
+        if isinstance(notice, FellBack):
             self._tell(PathNotice("plain", name))
-        elif isinstance(notice, machine.PathLost):
+        elif isinstance(notice, PathLost):
             self._tell(PathNotice("lost", name, notice.local, notice.remote))
         else:
             self._tell(PathNotice("regained", name, notice.local, notice.remote))

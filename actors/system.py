@@ -20,21 +20,20 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
-    AbstractContextManager,
     asynccontextmanager,
     contextmanager,
     nullcontext,
 )
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import trio
 
 from actors.actor import Actor
 from actors.archive.archiving import Archiving
 from actors.archive.resuming import Resuming
-from actors.archive.state_file import Claim, StatePath, claim_state
+from actors.archive.state_file import ClaimState, StatePath, claiming
 from actors.child_spec import check
 from actors.control.audits import Audits
 from actors.control.controller import Controller
@@ -43,11 +42,8 @@ from actors.control.nodes import Nodes
 from actors.control.regrowth import Regrowth
 from actors.control.stopping import Stopping
 from actors.facade import Facade
-from actors.path_manager import NAME as PATH_MANAGER
-from actors.path_manager import PathManager
 from actors.ref import ActorRef
 from actors.supervision.record import Happened
-from actors.testing.probe import EXPECT_S, Probe, open_probe
 from runtime.address import ARCHIVE, CONTROLLER
 from runtime.cells import context
 from runtime.cells.cell import Cell
@@ -56,13 +52,17 @@ from runtime.errors import ActorDeadError
 from runtime.hosts.host import Host
 from runtime.hosts.process_host import open_process_host
 from runtime.messages.behaviour import Strategy, handlers_of
+from runtime.multipath.path_owner import Owner
 from runtime.traffic.exchange import Exchange
-from runtime.wires.wiring import check_net
+from runtime.wires.net import check_net
+
+if TYPE_CHECKING:
+    from actors.path_manager import PathManager
+    from actors.testing.probe import Probe
 
 S = TypeVar("S", bound="System")
 A = TypeVar("A", bound=Actor)
 OpenHost = Callable[[], AbstractAsyncContextManager[Host]]
-ClaimState = Callable[[], AbstractContextManager[Claim | None]]
 END_S = 4.0
 """What is not stopped by then is killed, so that the whole takes no more than 5 s."""
 
@@ -70,13 +70,15 @@ END_S = 4.0
 class System(Facade):
     """A running system, as its program sees it."""
 
-    def __init__(self, controller: Controller, cell: Cell, host: Host) -> None:
+    def __init__(
+        self, controller: Controller, cell: Cell, host: Host, *, paths_by: Owner = "kernel"
+    ) -> None:
         super().__init__(cell)
+        self._paths_by = paths_by
         self.nodes = controller.nodes
         self.host = host
         self.opened_at = trio.current_time()
-        self.expect_s = EXPECT_S
-        """How long its probes wait, where nothing else is said."""
+        self.expect_s: float | None = None  # as `actors.testing.probe.EXPECT_S`
         self.probes: list[Probe[Any]] = []
 
     @property
@@ -99,10 +101,18 @@ class System(Facade):
         Raises:
             SpawnError: it did not come up.
         """
+        from actors.path_manager import NAME, PathManager
+
         try:
-            return await self.lookup(f"{CONTROLLER}/{PATH_MANAGER}", PathManager)
+            return await self.lookup(f"{CONTROLLER}/{NAME}", PathManager)
         except (LookupError, ActorDeadError):
-            return await self.spawn(PathManager, name=PATH_MANAGER, local=True)
+            make = partial(PathManager, owner=self._paths_by)
+            return await self.spawn(make, name=NAME, local=True)
+
+    async def begin(self) -> None:
+        """What must be at work before anything is started is at work."""
+        if self._paths_by == "userspace":
+            await self.path_manager()
 
     @overload
     async def probe(self, *, name: str | None = None) -> Probe[Any]: ...
@@ -120,6 +130,8 @@ class System(Facade):
             SpawnError: the name is taken.
             TypeError: it is no class of actors.
         """
+        from actors.testing.probe import open_probe
+
         probe = await open_probe(
             self.cell, actor, name=name, since=self.opened_at, expect_s=self.expect_s
         )
@@ -140,6 +152,8 @@ def open_system(
     keys: str | None = None,
     insecure: bool = False,
     join_file: str | None = None,
+    path_manager: str = "kernel",
+    tos: int = 0,
 ) -> Opening[System]:
     """``async with open_system() as system:`` runs a system for the length of the block.
 
@@ -169,6 +183,12 @@ def open_system(
             this system on another host; a file of before is replaced.
         insecure: no keys and no encryption; loopback addresses alone, and then every user of
             this host can call.
+        path_manager: with mptcp, who decides on the paths of each connection: ``"kernel"``, or
+            ``"userspace"``, the system's own `PathManager`, at work from the start, for the whole
+            network namespace. Where net.mptcp.path_manager cannot be set, that is said in the log
+            and by the path manager, and it observes only.
+        tos: the type of service of what is sent over tcp and mptcp: one byte, its two low bits
+            clear. `link_report` has what the kernel says of it.
 
     Raises:
         ValueError: a strategy or an intensity that makes no sense, or nothing to resume from, or
@@ -179,26 +199,11 @@ def open_system(
             holds a tree, and this is no resumption, or there is none to resume.
     """
     check({"strategy": strategy, "intensity": intensity})
-    net = check_net(transport, listen, keys, insecure, join_file)
+    net = check_net(transport, listen, keys, insecure, join_file, path_manager, tos)
     opening = partial(open_process_host, output or to_stderr, net)
     claim = claiming(state, resume)
-    return Opening(opening, System, signals, strategy, intensity, claim=claim)
-
-
-def claiming(state: StatePath | None, resume: bool) -> ClaimState:
-    """How an opening gets its state file.
-
-    Raises:
-        ValueError: to resume, it takes one.
-        TypeError: it is no path.
-    """
-    if state is not None:
-        if not isinstance(state, str | bytes | os.PathLike):
-            raise TypeError(f"state must be a path, not {state!r}")
-        return partial(claim_state, state, resume)
-    if resume:
-        raise ValueError("resume=True takes a state to resume from: state=PATH")
-    return nullcontext
+    make = partial(System, paths_by=net.path_manager)
+    return Opening(opening, make, signals, strategy, intensity, claim=claim)
 
 
 def to_stderr(name: str, line: str) -> None:
@@ -375,14 +380,15 @@ async def _open_runtime(
                 nursery.start_soon(nodes.guardians.guard.run)
                 nursery.start_soon(host.run)
                 await up.wait()
-                archiving = None
-                if claimed is not None:
-                    archiving = Archiving(claimed, controller, cell)
-                    with opening:
+                system = make(controller, cell, host)
+                archiving = Archiving(claimed, controller, cell) if claimed is not None else None
+                with opening:
+                    await system.begin()
+                    if archiving is not None:
                         await archiving.begin(nursery, Resuming(nodes, regrowth))
                 context.root.set(cell)
                 try:
-                    yield make(controller, cell, host)
+                    yield system
                 finally:
                     context.root.set(None)
                     end.deadline = trio.current_time() + END_S

@@ -27,7 +27,7 @@ from runtime.processes.run_folder import raise_open_file_limit
 from runtime.wires.zmq_tcp import check_safe
 from shell.arguments import read_arguments
 from shell.classes import find_class, import_from_here
-from shell.options import entry, seconds
+from shell.options import add_tos, entry, seconds
 
 _NODE = "actors.node:ComputeNode"
 
@@ -92,6 +92,8 @@ def _wish(arguments: Sequence[str]) -> Wish:
         tuple(each.host for each in given.listen),
         given.lost_after,
         given.transport,
+        given.tos,
+        not given.no_guard,
     )
 
 
@@ -107,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     add("arguments", metavar="ARG", nargs="*", help="of the constructor; any text behind --")
     add("--key", metavar="FILE", help="what the controller wrote with --join-file; mode 0600")
     add("--transport", choices=["tcp", "mptcp"], default="tcp", help="that of the controller")
+    add(
+        "--no-guard",
+        action="store_true",
+        help="with mptcp: leave the paths of this host to its kernel, as without CAP_NET_ADMIN",
+    )
     add("--insecure", action="store_true", help="a system without keys: loopback alone")
     add("--name", help="of the node (default: its class and a number); a number in a shell's tree")
     add("--actor", metavar="MODULE:CLASS", type=entry, default=_NODE, help=f"default: {_NODE}")
@@ -127,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         help="end when the controller has been silent for so long, and be given up after so long"
         " (default: 60)",
     )
+    add_tos(parser)
     return parser
 
 

@@ -104,6 +104,8 @@ def _stream(stream: StreamReport) -> str:
         words.append(f"{stream.local} {stream.remote}")
     if stream.sent_bytes is not None:
         words.append(f"sent {stream.sent_bytes} received {stream.received_bytes}")
+    if stream.tos:
+        words.append(f"tos {stream.tos}")
     if stream.note:
         words.append(stream.note)
     return " ".join(words)

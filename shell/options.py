@@ -9,7 +9,9 @@ from typing import get_args
 import msgspec
 
 from runtime.messages.behaviour import Restart, Strategy
-from runtime.wires.wiring import Kind, check_net
+from runtime.multipath.path_owner import Owner
+from runtime.network.type_of_service import check_tos
+from runtime.wires.net import Kind, check_net
 from shell.dialects import DIALECTS
 from shell.grammar import check_entry
 
@@ -44,6 +46,8 @@ class Options(msgspec.Struct, frozen=True):
     insecure: bool = False
     join_file: str | None = None
     """Where to write what joiners need."""
+    path_manager: str = "kernel"
+    tos: int = 0
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
@@ -66,7 +70,15 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     if given.resume and given.state is None:
         parser.error("--resume takes a state to resume from: --state PATH")
     try:
-        check_net(given.transport, given.listen, given.keys, given.insecure, given.join_file)
+        check_net(
+            given.transport,
+            given.listen,
+            given.keys,
+            given.insecure,
+            given.join_file,
+            given.path_manager,
+            given.tos,
+        )
     except ValueError as error:
         parser.error(str(error))
     return Options(
@@ -90,6 +102,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         keys=given.keys,
         insecure=given.insecure,
         join_file=given.join_file,
+        path_manager=given.path_manager,
+        tos=given.tos,
     )
 
 
@@ -218,6 +232,34 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="no keys and no encryption: on loopback addresses alone, for everybody on this host",
     )
+    add(
+        "--path-manager",
+        choices=get_args(Owner),
+        default="kernel",
+        help="with mptcp, who decides on the paths of each connection: the kernel (default), or"
+        " this process, for which net.mptcp.path_manager is set, if it may be, as long as it runs",
+    )
+    add_tos(parser)
+
+
+def add_tos(parser: argparse.ArgumentParser) -> None:
+    """The option of everybody who sends over a network."""
+    parser.add_argument(
+        "--tos",
+        type=_tos,
+        default=0,
+        metavar="N",
+        help="the type of service of what is sent over tcp and mptcp, 0 to 255, its two low bits"
+        " clear (default: 0)",
+    )
+
+
+def _tos(text: str) -> int:
+    try:
+        return check_tos(int(text, 0))
+    except ValueError as error:
+        told = str(error) if "type of service" in str(error) else f"must be a number, not {text!r}"
+        raise argparse.ArgumentTypeError(told) from None
 
 
 def entry(text: str) -> str:

@@ -55,6 +55,8 @@ async def open_forest(options: Options) -> AsyncIterator[Forest]:
         keys=options.keys,
         insecure=options.insecure,
         join_file=options.join_file,
+        path_manager=options.path_manager,
+        tos=options.tos,
         **supervision(options),
     ) as system:
         if options.transport == "mptcp":

@@ -72,7 +72,7 @@ def main() -> int:
     if not rows or rounds < 1:
         parser.error(f"no row has {options.only!r} in its name, or no rounds")
     print(f"{machine()}; {rounds} rounds", flush=True)
-    with _open_folder():
+    with open_folder():
         lines = trio.run(_measure, rows, rounds)
     if lines is None:
         return 130
@@ -90,7 +90,7 @@ def machine() -> str:
 
 
 @contextmanager
-def _open_folder() -> Iterator[None]:
+def open_folder() -> Iterator[None]:
     """Everybody's sockets and temporary files are in a folder that is removed."""
     within = os.environ.get("XDG_RUNTIME_DIR")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=within) as folder:

@@ -84,6 +84,8 @@ class Child:
             self.popen.wait()
 
     async def _exited(self) -> None:
+        if self.popen.poll() is not None:
+            return
         pidfd = os.pidfd_open(self.popen.pid)
         try:
             await trio.lowlevel.wait_readable(pidfd)

@@ -117,7 +117,9 @@ async def _virtual(seed: str, ops: Sequence[Op], done: list[Op]) -> None:
                 if not abrupt and not JOURNAL.faults:
                     await trio.sleep(5.0)
                     with trio.move_on_after(CALM_S):
-                        while nursery.child_tasks or await _restless(driver):  # noqa: ASYNC110
+                        while (  # noqa: ASYNC110
+                            nursery.child_tasks or await _restless(driver) or auditor.at_work()
+                        ):
                             await trio.sleep(1.0)
                     await trio.sleep(5.0)  # whatever is linked has been dragged along
                     auditor.settle()

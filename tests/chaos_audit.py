@@ -134,6 +134,15 @@ class Auditor:
         self._guarded()
         settle_journal(self.driver)
 
+    def at_work(self) -> bool:
+        """Whether anybody has mail yet. What a dead one has sent is in nobody's account."""
+        return any(
+            cell.mailbox or cell.in_flight is not None
+            for exchange in self._exchanges()
+            if exchange.address.name != CONTROLLER
+            for cell in exchange.cells.values()
+        )
+
     def _quiet(self, exchange: Exchange) -> None:
         name = exchange.address.name
         left: dict[str, Any] = {

@@ -74,7 +74,7 @@ class Journal:
         self.links: list[Tied] = []
         self.starts: Counter[str] = Counter()
         self.waits: dict[int, Wait] = {}
-        self.slack_s = 0.0
+        self.slack_s = BUSY_S  # a process that nobody has told otherwise is on the real clock
         self._numbers: Counter[Pair] = Counter()
         self._last: dict[Pair, int] = {}
         self._waits = 0

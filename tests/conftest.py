@@ -11,7 +11,7 @@ import pytest
 
 from actors import system
 from actors.testing.leftovers import nothing_left
-from runtime.wires.wiring import Net, check_net
+from runtime.wires.net import Net, check_net
 from tests import scenario_play
 from tests.matrix_cells import sampled
 from tests.real import OVER

@@ -20,8 +20,18 @@ from tests.real_actors import start_strays
 
 SLOW_S = 1.0
 MIB = 1024 * 1024
-Ended = tuple[str, str, float]
-"""How somebody's wait ended: the error's name or "ok", the reason, and when (CLOCK_MONOTONIC)."""
+Ended = tuple[str, str, float, float]
+"""How somebody's wait ended: the error's name or "ok", the reason, when (CLOCK_MONOTONIC), and the
+`queued_s` of its process then."""
+
+
+def queued_s(pid: int | str = "self") -> float:
+    """How long that process has been ready and waited for a processor, in all its life."""
+    try:
+        with open(f"/proc/{pid}/schedstat") as stat:
+            return int(stat.read().split()[1]) / 1e9
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
 
 
 async def ending(waits: Awaitable[object]) -> Ended:
@@ -36,7 +46,7 @@ async def ending(waits: Awaitable[object]) -> Ended:
         how, why = "UnreachableError", error.verdict
     except Exception as error:
         how, why = type(error).__name__, str(error)
-    return how, why, time.monotonic()
+    return how, why, time.monotonic(), queued_s()
 
 
 class Node(Actor):
@@ -99,7 +109,7 @@ class Witness(Node):
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[tuple[str, str, str, float]] = []  # what, of whom, why, when
+        self.heard: list[tuple[str, str, Ended]] = []  # what, of whom
         self.bell = trio.Event()
 
     async def watch(self, ref: ActorRef[Node]) -> None:
@@ -107,12 +117,13 @@ class Witness(Node):
 
     async def on_down(self, down: Down | Suspected | Recovered) -> None:
         why = str(down.reason) if isinstance(down, Down) else getattr(down, "kind", "")
-        self.heard.append((type(down).__name__, down.ref.name, why, time.monotonic()))
+        ended = "ok", why, time.monotonic(), queued_s()
+        self.heard.append((type(down).__name__, down.ref.name, ended))
         self.bell.set()
         self.bell = trio.Event()
 
     @reentrant
-    async def hears(self, count: int) -> tuple[str, str, str, float]:
+    async def hears(self, count: int) -> tuple[str, str, Ended]:
         """The news of that number, from 0."""
         while len(self.heard) <= count:
             await self.bell.wait()

@@ -45,8 +45,8 @@ def say(said: str, **what: object) -> None:
 
 
 def tell_end(what: str, ended: Ended) -> None:
-    how, why, at = ended
-    say("ended", what=what, how=how, why=why, at=at)
+    how, why, at, queued = ended
+    say("ended", what=what, how=how, why=why, at=at, queued=queued)
 
 
 class Scene:
@@ -113,11 +113,11 @@ class Scene:
         """Pass on what the witness hears of those whom it monitors."""
         number = 0
         while True:
-            what, name, why, at = await self.witness.ask(Witness.hears, number)
+            what, name, ended = await self.witness.ask(Witness.hears, number)
             if what == "Down":
-                tell_end(f"monitor {name}", ("ok", why, at))
+                tell_end(f"monitor {name}", ended)
             else:
-                say(what.lower(), what=name, why=why, at=at)
+                say(what.lower(), what=name, why=ended[1], at=ended[2])
             number += 1
 
     def _load(self) -> None:
@@ -182,7 +182,7 @@ class Scene:
         if ref is None:
             return "new"
         if ref is not self.witness:
-            seen, _, _ = await self.witness.ask(Witness.reaches, ref)
+            seen, *_ = await self.witness.ask(Witness.reaches, ref)
             if seen != "ok":
                 return seen
         return (await ending(ref.ask(Node.add, 0)))[0]

@@ -20,6 +20,7 @@ import trio
 from runtime.processes import procfs
 from runtime.processes.pidfd import wait_exited
 from tests.cgroups import memory_cgroup
+from tests.matrix_actors import queued_s
 from tests.matrix_cells import Cell
 from tests.real import Console, family, marked, open_console, run_folders
 
@@ -40,6 +41,7 @@ class Scene:
         self.pids: dict[str, int] = {}
         self.strays: dict[str, list[int]] = {}
         self.died: dict[str, float] = {}  # when, as their pidfds have it
+        self._queued: dict[str, dict[str, float]] = {}  # who had waited how long for a processor
         self.limits = ExitStack()
         self.begun: dict[int, int] = {}  # all processes that were ever seen, with their births
         self.zygote = 0
@@ -89,6 +91,9 @@ class Scene:
         try:
             await wait_exited(pidfd)
             self.died[name] = time.monotonic()
+            if name in self.pids:
+                tellers = {"controller": self.host.pid, "witness": self.pids["witness"]}
+                self._queued[name] = {who: queued_s(pid) for who, pid in tellers.items()}
         finally:
             os.close(pidfd)
 
@@ -103,6 +108,20 @@ class Scene:
             assert time.monotonic() < deadline, f"they live: {living}"
             await trio.sleep(0.002)
         return {name: self.died[name] for name in names}
+
+    def queued_s(self, line: Line) -> float:
+        """How long those who tell of this end waited for a processor after the death.
+
+        The word comes by the controller; how soon the two that are slowest get their turn on a
+        machine that has more to do than it can is the machine's affair.
+        """
+        how, _, name = line["what"].rpartition(" ")
+        then = self._queued.get(name, {})
+        if not how.startswith("monitor") and not how.endswith("by witness"):
+            return max(0.0, float(line["queued"]) - then.get("controller", 0.0))
+        first = self.ended.get(f"wait {name}", {"queued": 0.0})
+        own = float(line["queued"]) - then.get("witness", 0.0)
+        return max(0.0, own) + max(0.0, float(first["queued"]) - then.get("controller", 0.0))
 
     def look_around(self) -> None:
         """Take note of every process of this run."""

@@ -51,6 +51,10 @@ class Counter(Actor):
     async def print(self, text: str) -> None:
         print(text)
 
+    async def loaded(self) -> list[str]:
+        """The modules of this process."""
+        return sorted(sys.modules)
+
     async def strays(self) -> dict[str, int]:
         """What this process has received and could not use."""
         return dict(self._cell.exchange.strays)

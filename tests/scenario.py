@@ -17,7 +17,7 @@ import msgspec
 from runtime.multipath.endpoint import Flags
 
 if TYPE_CHECKING:
-    from tests.scenario_run import Scene
+    from tests.scenario_scene import Scene
 
 Side: TypeAlias = Literal["server", "client"]
 S: Final[Side] = "server"
@@ -34,12 +34,13 @@ class Check(msgspec.Struct, frozen=True):
     """What is seen of ``name`` at one end lies within the bounds.
 
     ``kind`` is where to look: a "counter" or a "tcp counter" of the host, a field of the
-    connection's MPTCP_INFO, how many subflows are "living", how many "event"s of that class, how
-    many bytes were "sent" by that device. Of counters "A-B" is a difference, and "A+peer" a sum.
+    connection's MPTCP_INFO, how many subflows are "living", how many "event"s of that class and
+    "notice"s of our path manager, how many bytes were "sent" by that device. Of counters "A-B" is
+    a difference, and "A+peer" a sum.
     """
 
     side: Side
-    kind: Literal["counter", "tcp counter", "info", "living", "event", "sent"]
+    kind: Literal["counter", "tcp counter", "info", "living", "event", "notice", "sent"]
     name: str
     least: int
     most: int
@@ -59,6 +60,10 @@ Checks: TypeAlias = tuple[Check, ...]
 class Scenario(msgspec.Struct, frozen=True):
     """``title`` says what holds.
 
+    ``link``: why our links alone carry it, if it is not two of our transports. ``altered``:
+    bytes may be changed on the way, so they are counted, not compared, and the connection ends as
+    plain TCP. ``lost``: counters of what the scenario's rules do not let through.
+
     Nobody listens to the events of those ends that are ``deaf``. The kernel asks for listeners in
     any namespace, so such a scenario is played when all others are over.
     """
@@ -74,7 +79,9 @@ class Scenario(msgspec.Struct, frozen=True):
     traffic: Literal["talk", "none"] = "talk"
     deaf: frozenset[Side] = frozenset()
     attempts: int = 1
-    altered: bool = False  # bytes may be changed on the way: they are counted, not compared
+    altered: bool = False
+    link: str = ""
+    lost: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -156,11 +163,18 @@ def joins(
     )
 
 
-def announced(count: int, echoes: int | None = None, *, by: Side = S) -> Checks:
-    """ADD_ADDR as received (again, where its echo was slow) and its echo as received."""
+def announced(
+    count: int, echoes: int | None = None, *, by: Side = S, most: int | None = None
+) -> Checks:
+    """ADD_ADDR as received and its echo as received.
+
+    An announcement whose echo is slow is sent again, to three times: ``most`` if that is fewer.
+    """
     peer = C if by == S else S
-    received = at_least(peer, "AddAddr", count) if count else counter(peer, "AddAddr", 0)
-    return received, counter(by, "EchoAdd", count if echoes is None else echoes)
+    return (
+        counter(peer, "AddAddr", count, 4 * count if most is None else most),
+        counter(by, "EchoAdd", count if echoes is None else echoes),
+    )
 
 
 def announced_tx(count: int, echoes: int) -> Checks:
@@ -193,10 +207,19 @@ def removed_about(addresses: int, subflows: int, *, by: Side) -> Checks:
     )
 
 
+def paths_lost(count: int) -> Checks:
+    """As our path managers tell it, of subflows that had been established."""
+    return Check(S, "notice", "PathLost", count, count), Check(
+        C, "notice", "PathLost", count, count
+    )
+
+
 def prio(tx: int, rx: int, syn: int, synack: int) -> Checks:
-    """MP_PRIO of the server, and backup flags of MP_JOIN."""
+    """MP_PRIO of the server and to it, at both ends, and backup flags of MP_JOIN."""
     return (
         counter(S, "MPPrioTx", tx),
+        counter(C, "MPPrioRx", tx),
+        counter(C, "MPPrioTx", rx),
         counter(S, "MPPrioRx", rx),
         counter(S, "MPJoinSynBackupRx", syn),
         counter(C, "MPJoinSynAckBackupRx", synack),
@@ -207,10 +230,11 @@ def no_resets(by: Side = S) -> Checks:
     return counter(by, "MPRstTx", 0), counter(C if by == S else S, "MPRstRx", 0)
 
 
-def checksums() -> Checks:
-    """None wrong, and nothing sent about one."""
+def checksums(asked: bool) -> Checks:
+    """They are used if they were asked for; none is wrong, and nothing was sent about one."""
     names = ("DataCsumErr", "MPFailTx", "MPFailRx", "InfiniteMapTx", "InfiniteMapRx")
-    return tuple(counter(side, name, 0) for side in (S, C) for name in names) + no_resets()
+    none = tuple(counter(side, name, 0) for side in (S, C) for name in names)
+    return info("csum_enabled", asked, asked) + none + no_resets()
 
 
 def stale(least: int, delta: int) -> Checks:

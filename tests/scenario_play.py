@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 import trio
 
-from tests import lab, mptcp
+from actors.testing import lab
+from tests import mptcp
 from tests.scenario import Scenario
 from tests.scenario_run import Outcome, play_all
 
@@ -50,17 +51,32 @@ def outcome_of(scenario: Scenario, session: pytest.Session) -> Outcome:
 
 
 def summary() -> str:
-    """How many were run, and what was not. "" if none was asked for."""
+    """How many were run, and what was not; what carried them. "" if none was asked for."""
     if not _outcomes:
         return ""
-    skipped = [each for each in _outcomes.values() if each.skipped]
-    again = [number for number, each in _outcomes.items() if each.attempts > 1]
+    run = {number: each for number, each in _outcomes.items() if not each.skipped}
+    again = [number for number, each in run.items() if each.attempts > 1]
     slowest = max(_outcomes, key=lambda number: _outcomes[number].took_s)
-    said = (
-        f"scenarios: {len(_outcomes) - len(skipped)} run, {len(skipped)} skipped, "
+    lines = [
+        f"scenarios: {len(run)} run, {len(_outcomes) - len(run)} skipped, "
         f"the slowest, {slowest}, in {_outcomes[slowest].took_s:.0f} s"
-    )
-    return f"{said}, {again} took more than one attempt" if again else said
+        + (f", {again} took more than one attempt" if again else "")
+    ]
+    links = {number: (each.link,) for number, each in run.items() if each.link}
+    lines.append(f"{len(run) - len(links)} over two of our transports, {len(links)} over our links")
+    lines += _reasons(links)
+    by_hand = {number: each.by_hand for number, each in run.items() if each.by_hand}
+    count = len(run) - len(by_hand)
+    lines.append(f"{count} by our path manager alone, {len(by_hand)} by its netlink client too")
+    return "\n".join(lines + _reasons(by_hand))
+
+
+def _reasons(found: Mapping[int, Sequence[str]]) -> list[str]:
+    by_reason: dict[str, list[int]] = {}
+    for number, reasons in sorted(found.items()):
+        for reason in reasons:
+            by_reason.setdefault(reason, []).append(number)
+    return [f"  {reason}: {', '.join(map(str, each))}" for reason, each in by_reason.items()]
 
 
 def verdict(outcome: Outcome) -> None:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import fcntl
+import socket
+import struct
+from typing import Final
+
 import trio
 
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.event import Created, Established, SubflowEstablished
 from runtime.multipath.statistics import SocketAddress
 from tests.scenario import Check, Checks, Side, Step
-from tests.scenario_run import Scene
+from tests.scenario_scene import SIDES, Scene
 
-PORT = 10_000
 STEP_S = 10.0
+_SIOCSIFFLAGS: Final = 0x8914
+
+
+NO_ZERO: Final = "id 0, the initial address"
+NO_MESH: Final = "the full-mesh flag"
+NO_OWNER: Final = "one connection's own addresses and subflows"
 
 
 def limits(side: Side, accepted: int, subflows: int) -> Step:
     async def step(scene: Scene) -> None:
-        await scene.paths[side].set_limits(Limits(accepted, subflows))
+        wanted = Limits(accepted, subflows)
+        if (manager := scene.manager(side)) is None:
+            await scene.paths[side].set_limits(wanted)
+            return
+        await manager.set_limits(wanted)
+        assert await manager.limits() == wanted
 
     return step
 
@@ -26,16 +41,29 @@ def add(
 ) -> Step:
     async def step(scene: Scene) -> None:
         index = scene.hosts[side].interface(device) if device else 0
-        await scene.paths[side].add(Endpoint(address, flags, id, port, index))
+        await (scene.manager(side) or scene.paths[side]).add(
+            Endpoint(address, flags, id, port, index)
+        )
+        there = [each for each in await scene.endpoints(side) if each.address == _text(address)]
+        assert [(each.flags, each.port, each.interface) for each in there] == [(flags, port, index)]
+        assert not id or there[0].id == id
 
     return step
 
 
+def _text(address: str) -> str:
+    """As the kernel writes it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.inet_ntop(family, socket.inet_pton(family, address))
+
+
 def refused_add(side: Side, address: str, flags: Flags, *, id: int = 0) -> Step:
     async def step(scene: Scene) -> None:
+        before = await scene.endpoints(side)
         try:
-            await scene.paths[side].add(Endpoint(address, flags, id))
+            await (scene.manager(side) or scene.paths[side]).add(Endpoint(address, flags, id))
         except OSError:
+            assert await scene.endpoints(side) == before
             return
         raise AssertionError(f"endpoint {address} id {id} was not refused")
 
@@ -43,8 +71,14 @@ def refused_add(side: Side, address: str, flags: Flags, *, id: int = 0) -> Step:
 
 
 def delete(side: Side, id: int, address: str = "") -> Step:
+    """The endpoint of that id; id 0 is the initial address."""
+
     async def step(scene: Scene) -> None:
-        await scene.paths[side].delete(id, address)
+        manager = scene.manager(side, "" if id else NO_ZERO)
+        if manager is None:
+            await scene.paths[side].delete(id, address)
+        else:
+            await manager.remove(id)
 
     return step
 
@@ -54,9 +88,11 @@ def delete_first(side: Side, count: int) -> Step:
 
     async def step(scene: Scene) -> None:
         peer = scene.hosts[scene.other(side)]
-        for endpoint in (await scene.paths[side].all())[:count]:
+        found = (await scene.endpoints(side))[:count]
+        assert len(found) == count
+        for endpoint in found:
             before = peer.counters()["RmAddr"]
-            await scene.paths[side].delete(endpoint.id)
+            await delete(side, endpoint.id)(scene)
             with trio.move_on_after(1.0):
                 while peer.counters()["RmAddr"] == before:  # noqa: ASYNC110
                     await trio.sleep(0.02)
@@ -66,7 +102,8 @@ def delete_first(side: Side, count: int) -> Step:
 
 def flush(side: Side) -> Step:
     async def step(scene: Scene) -> None:
-        await scene.paths[side].flush()
+        await (scene.manager(side) or scene.paths[side]).flush()
+        assert not await scene.endpoints(side)
 
     return step
 
@@ -75,17 +112,26 @@ def set_all(flags: Flags) -> Step:
     """Every endpoint of both ends has those of the two flags that can be set."""
 
     async def step(scene: Scene) -> None:
-        for paths in scene.paths.values():
-            for endpoint in await paths.all():
-                await paths.set_flags(endpoint.id, flags)
+        for side in SIDES:
+            for endpoint in await scene.endpoints(side):
+                meshed = (endpoint.flags ^ flags) & Flags.FULLMESH
+                manager = scene.manager(side, NO_MESH if meshed else "")
+                if manager is None:
+                    await scene.paths[side].set_flags(endpoint.id, flags)
+                else:
+                    await manager.set_backup(endpoint.id, bool(flags & Flags.BACKUP))
+            settable = Flags.BACKUP | Flags.FULLMESH
+            found = await scene.endpoints(side)
+            assert all(each.flags & settable == flags & settable for each in found)
 
     return step
 
 
 def endpoint_is(side: Side, id: int, address: str, flags: Flags) -> Step:
     async def step(scene: Scene) -> None:
-        found = await scene.paths[side].get(id)
+        (found,) = (each for each in await scene.endpoints(side) if each.id == id)
         assert (found.address, found.flags) == (address, flags)
+        assert await scene.paths[side].get(id) == found
 
     return step
 
@@ -148,7 +194,18 @@ def ip(side: Side, *lines: str) -> Step:
     return step
 
 
-def shape_all(rate: str = "20mbit") -> Step:
+def down(side: Side, *devices: str) -> Step:
+    """They are down at once: no process has to be begun for it, while traffic goes on."""
+
+    async def step(scene: Scene) -> None:
+        with scene.hosts[side].socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            for device in devices:
+                fcntl.ioctl(asking, _SIOCSIFFLAGS, struct.pack("16sh14x", device.encode(), 0))
+
+    return step
+
+
+def shape_all(rate: str = "10mbit") -> Step:
     async def step(scene: Scene) -> None:
         for host in scene.hosts.values():
             for wire in range(1, 5):
@@ -177,9 +234,9 @@ def transfer_until(client_bytes: int, server_bytes: int, checks: Checks) -> Step
     """So much comes across again and again, until they hold, or `STEP_S` times three are over."""
 
     async def step(scene: Scene) -> None:
-        with trio.move_on_after(3 * STEP_S):
-            while scene.unmet(checks):
-                await scene.transfer(client_bytes, server_bytes)
+        deadline = trio.current_time() + 3 * STEP_S
+        while scene.unmet(checks) and trio.current_time() < deadline:
+            await scene.transfer(client_bytes, server_bytes)
         assert not (unmet := scene.unmet(checks)), "; ".join(unmet)
 
     return step
@@ -190,6 +247,7 @@ def transfer_until(client_bytes: int, server_bytes: int, checks: Checks) -> Step
 
 def announce(side: Side, address: str, id: int) -> Step:
     async def step(scene: Scene) -> None:
+        scene.manager(side, NO_OWNER)
         token = (await scene.event(side, Established)).token
         await scene.paths[side].announce(token, Endpoint(address, id=id))
 
@@ -198,6 +256,7 @@ def announce(side: Side, address: str, id: int) -> Step:
 
 def take_back(side: Side, id: int) -> Step:
     async def step(scene: Scene) -> None:
+        scene.manager(side, NO_OWNER)
         token = (await scene.event(side, Established)).token
         await scene.paths[side].remove(token, id)
 
@@ -206,6 +265,7 @@ def take_back(side: Side, id: int) -> Step:
 
 def create_subflow(side: Side, address: str, id: int, *, fails: bool = False) -> Step:
     async def step(scene: Scene) -> None:
+        scene.manager(side, NO_OWNER)
         connection = await scene.event(side, Established)
         try:
             await scene.paths[side].create_subflow(
@@ -224,6 +284,7 @@ def destroy_subflow(side: Side, address: str) -> Step:
     """The subflow that has that local address; the initial one too."""
 
     async def step(scene: Scene) -> None:
+        scene.manager(side, NO_OWNER)
         token = (await scene.event(side, Established)).token
         for event in scene.logs[side]:
             if isinstance(event, SubflowEstablished | Created):
@@ -240,6 +301,7 @@ def addresses_are(side: Side, *expected: tuple[int, str, Flags]) -> Step:
     """What the connection uses, as listed and one by one."""
 
     async def step(scene: Scene) -> None:
+        scene.manager(side, NO_OWNER)
         token, paths = (await scene.event(side, Established)).token, scene.paths[side]
         found = [
             (each.id, each.address.removeprefix("::ffff:"), each.flags)
@@ -253,13 +315,18 @@ def addresses_are(side: Side, *expected: tuple[int, str, Flags]) -> Step:
     return step
 
 
-def fast_close(side: Side) -> Step:
-    """That end closes at once, whatever is on the way."""
+def break_stream(side: Side) -> Step:
+    """That end's stream fails, so it closes at once; the link goes on over another one."""
 
     async def step(scene: Scene) -> None:
-        await scene.fast_close(side)
+        await scene.break_stream(side)
 
     return step
+
+
+async def next_stream(scene: Scene) -> None:
+    """The stream has failed by itself; the link goes on over another one."""
+    await scene.next_stream()
 
 
 def refused_connect(address: str, port: int) -> Step:

@@ -20,7 +20,8 @@ import trio
 
 from actors.ref import ActorRef
 from actors.system import open_system
-from runtime.network.keys import Keys, new_secret, read_keys
+from runtime.network.key_file import read_keys
+from runtime.network.keys import Keys, new_secret
 from runtime.network.listening import reserve, site_of
 from runtime.network.tcp_endpoint import Site, TcpEndpoint, parse_endpoint
 from runtime.wires.reliable import Reliable

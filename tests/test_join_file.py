@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runtime.network.join_file import Pass, read_pass, write_pass
-from runtime.network.keys import keep_keys
+from runtime.network.key_file import keep_keys
 from runtime.network.tcp_endpoint import to_text
 
 ONE = Pass(b"c" * 32, b"m" * 32)

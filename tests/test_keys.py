@@ -9,7 +9,8 @@ import pytest
 
 from runtime.address import Address
 from runtime.hosts.life import Boot
-from runtime.network.keys import Keys, keep_keys, new_keys, read_keys
+from runtime.network.key_file import keep_keys, read_keys
+from runtime.network.keys import Keys, new_keys
 from runtime.network.tcp_endpoint import to_text
 from runtime.processes.orders import Fork, Order
 from runtime.wires.zmq_tcp import public_of

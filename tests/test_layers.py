@@ -13,11 +13,12 @@ MAY_IMPORT = {
     "shell": {"shell", "actors", "runtime"},
 }
 # The zygote imports it only so that the nodes it forks have it loaded; it opens no context. The
-# wire itself is four: what all have, what a network adds, what one with several paths does, and who
-# is let in from it.
+# wire itself is five: what all have, what a network adds, what one with several paths does, who is
+# let in from it, and why one is not.
 ZMQ_MODULES = {
     "runtime/wires/zmq_door.py",
     "runtime/wires/zmq_mptcp.py",
+    "runtime/wires/zmq_refusal.py",
     "runtime/wires/zmq_tcp.py",
     "runtime/wires/zmq_transport.py",
     "runtime/processes/zygote.py",

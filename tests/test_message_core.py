@@ -109,6 +109,14 @@ class Sample(Behaviour):
 
     async def take(self, value: Any) -> None: ...
 
+    async def note_twice(self, number: int) -> int:
+        """Nothing in it waits."""
+        tell_nowait(self._me, self._me, Sample.note, number + 1)
+        self.seen.append(number)
+        if number < 0:
+            raise ValueError("negative")
+        return number
+
 
 async def settle_in(world: SmallWorld, local: bool) -> tuple[Cell, Cell, Sample]:
     near, far = await world.process("near"), await world.process("far")
@@ -273,6 +281,22 @@ async def test_nobody_overtakes_an_ask_that_runs_in_place(autojump_clock: MockCl
             nursery.start_soon(ask, source, target, Sample.note, 1)
         await trio.sleep(1)
         assert actor.seen == [0, 1, 2]
+
+
+@both_places
+async def test_a_handler_in_which_nothing_waits_ends_like_any_other(
+    local: bool, autojump_clock: MockClock
+) -> None:
+    assert signature_of(Sample.note_twice).prompt
+    async with open_small_world() as world:
+        source, target, actor = await settle_in(world, local)
+        for number in range(0, 30, 2):
+            assert await ask(source, target, Sample.note_twice, number) == number
+        with pytest.raises(RemoteError, match="ValueError: negative"):
+            await ask(source, target, Sample.note_twice, -2)
+        await trio.sleep(1)
+        assert actor.seen == [*range(30), -2, -1]
+        assert pair(source, target).window.totals()[:3] == (16, 15, 1)
 
 
 # 7. runtime/cells/call.py: the chain of a task of the cell's nursery

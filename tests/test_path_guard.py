@@ -19,7 +19,9 @@ from runtime.multipath.statistics import (
 
 A, B, C = "10.0.1.2", "10.0.2.2", "10.0.3.2"
 PEER = SocketAddress("10.0.1.1", 443)
-SETTINGS = Settings(stale_s=1.0, hold_s=2.0, max_hold_s=10.0, connect_s=3.0, good_s=60.0)
+SETTINGS = Settings(
+    stale_s=1.0, look_s=10.0, hold_s=2.0, max_hold_s=10.0, connect_s=3.0, good_s=60.0
+)
 ONE_TIMEOUT = "no acknowledgement in 1 timeouts"
 
 
@@ -34,7 +36,11 @@ def path(
     notsent: int = 0,
     window: int = 60_000,
     id: int = 0,
+    rto_s: float = 0.2,
+    heard_s: float | None = None,
 ) -> Subflow:
+    if heard_s is None:
+        heard_s = 60.0 if unacked or backoff else 0.0
     tcp = msgspec.structs.replace(
         decode(TcpInfo, b""),
         state=state,
@@ -42,6 +48,8 @@ def path(
         backoff=backoff,
         bytes_acked=acked,
         rtt=int(rtt_s * 1e6),
+        rto=int(rto_s * 1e6),
+        last_ack_recv=int(heard_s * 1e3),
         notsent_bytes=notsent,
         snd_wnd=window,
         snd_mss=1448,
@@ -94,7 +102,7 @@ def test_a_path_without_acknowledgement_is_lost_when_it_is_stale(guard: PathGuar
     sample = [link(path(A, unacked=1, acked=5), path(B))]
     assert guard.judge(10.0, sample) == []
     assert guard.judge(10.9, sample) == []
-    assert guard.judge(11.0, sample) == [Lose(A, "no acknowledgement for 1.0 s")]
+    assert guard.judge(11.0, sample) == [Lose(A, "no acknowledgement for 1.00 s")]
 
 
 def test_an_idle_time_before_does_not_make_a_path_stale(guard: PathGuard) -> None:
@@ -104,10 +112,43 @@ def test_an_idle_time_before_does_not_make_a_path_stale(guard: PathGuard) -> Non
     assert guard.judge(10.9, [link(path(A, unacked=1), path(B))]) == []
 
 
-def test_a_long_round_trip_makes_no_path_stale(guard: PathGuard) -> None:
-    sample = [link(path(A, unacked=1, rtt_s=0.5), path(B))]
+def test_a_path_that_loses_much_and_answers_is_no_dead_one(guard: PathGuard) -> None:
+    for now in range(100):
+        congested = path(A, unacked=50, acked=5, heard_s=0.02, backoff=now % 2)
+        assert guard.judge(now, [link(congested, path(B))]) == []
+
+
+@pytest.mark.parametrize(("rtt_s", "rto_s"), [(0.5, 0.2), (0.1, 4.0)], ids=["trip", "timeout"])
+def test_a_long_way_makes_no_path_stale(guard: PathGuard, rtt_s: float, rto_s: float) -> None:
+    sample = [link(path(A, unacked=1, rtt_s=rtt_s, rto_s=rto_s), path(B))]
     assert guard.judge(0.0, sample) == guard.judge(1.9, sample) == []
-    assert guard.judge(2.0, sample) == [Lose(A, "no acknowledgement for 2.0 s")]
+    assert guard.judge(2.0, sample) == [Lose(A, "no acknowledgement for 2.00 s")]
+
+
+def test_a_guard_that_stood_still_has_not_waited() -> None:
+    guard = PathGuard(Settings(stale_s=0.1, look_s=0.05))
+    sample = [link(path(A, unacked=1), path(B))]
+    assert guard.judge(0.0, sample) == guard.judge(5.0, sample) == []
+    assert guard.judge(10.0, sample) == [Lose(A, "no acknowledgement for 0.10 s")]
+
+
+def test_a_subflow_on_which_nothing_was_said_does_not_speak_for_its_address(
+    guard: PathGuard,
+) -> None:
+    waits = link(path(A, unacked=1, rto_s=0.4), path(B))
+    idle = link(path(A, heard_s=5.0), path(B), token=2)
+    guard.judge(0.0, [waits, idle])
+    assert guard.judge(2.0, [waits, idle]) == [Lose(A, "no acknowledgement for 2.00 s")]
+
+
+def test_a_subflow_that_was_answered_meanwhile_does(guard: PathGuard) -> None:
+    waits = link(path(A, unacked=1, rto_s=0.4), path(B))
+    answered = link(path(A, heard_s=1.5), path(B), token=2)
+    guard.judge(0.0, [waits, answered])
+    assert guard.judge(2.0, [waits, answered]) == []
+    assert guard.judge(2.1, [waits, link(path(A, heard_s=2.2), path(B), token=2)]) == [
+        Lose(A, "no acknowledgement for 2.10 s")
+    ]
 
 
 def test_a_path_whose_link_is_down_is_lost_though_nothing_was_sent(guard: PathGuard) -> None:

@@ -2,12 +2,17 @@
 
 import errno
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
+import trio
 
-from runtime.multipath import path_manager
-from runtime.multipath.path_manager import Connection, FellBack, PathLost, PathRegained, Trouble
+from runtime.multipath import connection as connections
+from runtime.multipath.connection import Connection, FellBack, PathLost, PathRegained, Trouble
+from runtime.multipath.devices import Devices
+from runtime.multipath.endpoint import Endpoint, Flags
+from runtime.multipath.path_manager import PathManager
 from runtime.multipath.statistics import FullInfo, TcpState
 from tests.test_path_guard import A, B, link, path
 
@@ -33,7 +38,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     fake = Fake()
-    monkeypatch.setattr(path_manager, "full_info", fake.info)
+    monkeypatch.setattr(connections, "full_info", fake.info)
     return fake
 
 
@@ -105,3 +110,35 @@ def test_a_socket_that_its_owner_has_closed_is_left_alone(
     fake.fd = -1
     fake.sample = OSError(errno.EBADF, "bad file descriptor")
     assert connection.look() == []
+
+
+class FakePaths:
+    """A kernel that has an implicit endpoint for the address."""
+
+    def __init__(self) -> None:
+        self.added: list[Endpoint] = []
+
+    async def add(self, endpoint: Endpoint) -> None:
+        await trio.lowlevel.checkpoint()
+        if endpoint.id:
+            raise OSError(errno.EINVAL, "too many addresses or duplicate one: -22")
+        self.added.append(endpoint)
+
+
+class FakeNews:
+    devices = Devices()
+
+    async def follow(self, _: object) -> None:
+        await trio.sleep_forever()
+
+
+async def test_an_address_that_the_kernel_uses_by_itself_is_put_back_without_its_id(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    paths: Any = FakePaths()
+    news: Any = FakeNews()
+    manager = PathManager(paths, None, news, lambda _: None, None)
+    manager._taken[A] = Endpoint(A, Flags.SIGNAL | Flags.BACKUP, id=2, interface=3)
+    with trio.move_on_after(1.0):
+        await manager.run()
+    assert paths.added == [Endpoint(A, Flags.SIGNAL | Flags.BACKUP, interface=3)]

@@ -263,6 +263,8 @@ async def test_misspelled(system): ...
         ("async def test_it(system, real_system): ...", "a test has one system"),
         ("async def test_it(real_system, network): ...", "a test has one system"),
         ("async def test_it(real_system, regrow_clock): ...", "no clock that jumps on a real"),
+        ("async def test_it(system, lab): ...", "there are no hosts on a virtual system"),
+        ("async def test_it(lockstep_system, lab): ...", "no hosts on a lockstep system"),
         (
             "@pytest.mark.regrow(on='real')\nasync def test_it(network): ...",
             "there is no weather",

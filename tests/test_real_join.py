@@ -22,10 +22,8 @@ from runtime.hosts import joined_node
 from runtime.hosts.joined_node import Wish
 from runtime.messages import envelope as wire
 from runtime.messages.codec import Buffer, encode
-from runtime.network.join_file import Pass, read_pass, write_pass
-from runtime.network.keys import new_secret
+from runtime.network.join_file import read_pass
 from runtime.network.tcp_endpoint import Site, parse_endpoint
-from runtime.wires.zmq_tcp import public_of
 from tests.real import ANSWER_S, REGROW, ROOT, environment, open_console, until
 
 pytestmark = pytest.mark.real
@@ -267,13 +265,10 @@ async def test_it_ends_by_itself_when_the_controller_falls_silent(
 
 
 async def test_who_cannot_join_is_told_why(tmp_path: Path, home: str) -> None:
-    file, other = str(tmp_path / "join"), str(tmp_path / "other")
+    file = str(tmp_path / "join")
     async with open_system(transport="tcp", join_file=file) as system:
         await system.spawn(Worker, name="near")
         port = port_of(system)
-        write_pass(other, Pass(public_of(new_secret()), read_pass(file).member))
-        half = str(tmp_path / "half")
-        write_pass(half, Pass(read_pass(file).controller, new_secret()))
         wide = str(tmp_path / "wide")
         Path(wide).write_bytes(Path(file).read_bytes())  # noqa: ASYNC240
         for key, name, where, status, why in (
@@ -282,8 +277,6 @@ async def test_who_cannot_join_is_told_why(tmp_path: Path, home: str) -> None:
             (file, "a/b", port, 1, "not a name for a node: 'a/b'"),
             (file, "far", 1, 1, "127.0.0.1:1 cannot be reached: Connection refused"),
             (wide, "far", port, 2, "its mode is 0644, must be 0600"),
-            (other, "far", port, 1, "does not answer within 10 s: is it a controller"),
-            (half, "far", port, 1, "does not answer within 10 s: is it a controller"),
         ):
             options = ("--key", key, "--name", name)
             with joining(home, f"127.0.0.1:{where}", *options) as process:
@@ -294,6 +287,17 @@ async def test_who_cannot_join_is_told_why(tmp_path: Path, home: str) -> None:
                 assert "Traceback" not in said
                 assert code == status
         assert [row.name for row in await system.tree()] == ["near"]
+
+
+async def test_without_keys_a_node_joins_a_system_that_has_none(home: str) -> None:
+    with trio.fail_after(3 * ANSWER_S):
+        async with open_system(transport="tcp", insecure=True) as system:
+            address = f"127.0.0.1:{port_of(system)}"
+            with joining(home, address, "--insecure", "--name", "far", "40") as process:
+                far = await lookup(system, "far")
+                assert await far.ask(Worker.add, 2) == 42
+                assert (await far.stop()).planned
+                assert await ended(process) == 0
 
 
 async def test_another_version_is_refused(

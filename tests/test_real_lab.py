@@ -5,25 +5,21 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 import trio
 
-from tests import lab
-from tests.lab import Host
+from actors.testing.lab import Host, Lab, missing, open_lab
 from tests.real import ROOT, until
-from tests.wire import open_wire
 
-WHY_NOT = lab.missing("nft", "tc")
+WHY_NOT = missing("nft", "tc")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 WAIT_S = 10.0
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Host, Host]]:
-    with lab.open_pair(2) as pair:
-        yield pair
+def pair(lab: Lab) -> tuple[Host, Host]:
+    return lab.pair(2)
 
 
 async def round_trip_s(server: Host, client: Host, host: str) -> float:
@@ -108,28 +104,62 @@ def test_a_sysctl_is_of_its_host_alone(pair: tuple[Host, Host]) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="no /dev/net/tun: CONFIG_TUN")
-async def test_a_wire_carried_by_hand_delays_loses_and_can_be_cut() -> None:
-    with lab.open_host("server") as server, lab.open_host("client") as client:
-        pair = server, client
-        async with open_wire(server, client, 1) as wire:
-            assert await round_trip_s(*pair, "10.0.1.1") < 0.2
-            wire.out.delay_s = wire.back.delay_s = 0.15
-            assert await round_trip_s(*pair, "10.0.1.1") >= 0.3
-            wire.out.delay_s = wire.back.delay_s = 0.0
-            wire.out.cut = True
-            with pytest.raises(trio.TooSlowError):
-                await round_trip_s(*pair, "10.0.1.1")
-            wire.cut(False)
-            wire.back.loss = 1.0
-            with pytest.raises(trio.TooSlowError):
-                await round_trip_s(*pair, "10.0.1.1")
-            wire.back.loss = 0.0
-            assert await round_trip_s(*pair, "dead:beef:1::1") < WAIT_S
+async def test_a_wire_carried_by_hand_delays_loses_and_can_be_cut(lab: Lab) -> None:
+    pair = server, client = lab.host("server"), lab.host("client")
+    async with lab.open_wire(server, client, 1) as wire:
+        assert await round_trip_s(*pair, "10.0.1.1") < 0.2
+        wire.out.delay_s = wire.back.delay_s = 0.15
+        assert await round_trip_s(*pair, "10.0.1.1") >= 0.3
+        wire.out.delay_s = wire.back.delay_s = 0.0
+        wire.out.cut = True
+        with pytest.raises(trio.TooSlowError):
+            await round_trip_s(*pair, "10.0.1.1")
+        wire.cut(False)
+        wire.back.loss = 1.0
+        with pytest.raises(trio.TooSlowError):
+            await round_trip_s(*pair, "10.0.1.1")
+        wire.back.loss = 0.0
+        wire.out.noise = 1.0
+        with pytest.raises(trio.TooSlowError):  # its checksum is wrong
+            await round_trip_s(*pair, "10.0.1.1")
+        assert wire.out.corrupted > 0
+        wire.out.noise = 0.0
+        assert await round_trip_s(*pair, "dead:beef:1::1") < WAIT_S
+
+
+async def test_more_hosts_than_two_have_wires_between_them(lab: Lab) -> None:
+    left, middle, right = map(lab.host, ("left", "middle", "right"))
+    lab.connect(left, middle, wires=2)
+    lab.connect(middle, right, first=3)
+    assert await round_trip_s(left, middle, "10.0.2.1") < WAIT_S
+    assert await round_trip_s(middle, right, "10.0.3.1") < WAIT_S
+    assert not right.has_device("eth1")
+
+
+def test_who_enters_a_host_is_there_until_the_end() -> None:
+    own = os.readlink("/proc/thread-self/ns/net")
+    with open_lab() as lab:
+        server, client = lab.pair()
+        lab.enter(server)
+        there = os.readlink("/proc/thread-self/ns/net")
+        assert there == os.readlink(server.path)
+        client.ip("link show")
+        assert os.readlink("/proc/thread-self/ns/net") == there
+        with socket.create_server(("10.0.1.1", 0)):
+            pass
+    assert os.readlink("/proc/thread-self/ns/net") == own
+
+
+def test_a_process_of_a_host_ends_with_it() -> None:
+    with open_lab() as lab:
+        process = lab.host("host").popen("sleep", "1000")
+        assert process.poll() is None
+    assert process.returncode == -signal.SIGKILL
 
 
 HOLDER = """
 import os, signal
-from tests import lab
+from actors.testing import lab
 with lab.open_pair(2) as pair:
     print(*(os.readlink(host.path) for host in pair), flush=True)
     signal.pause()

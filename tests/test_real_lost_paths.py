@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.lab import Host, missing, open_pair
+from actors.testing.lab import Host, missing, open_pair
 from tests.real import REGROW, environment, home_folder, marked, until
 
 WHY = missing("nft")

@@ -32,14 +32,21 @@ def test_bytes_sent_at_one_end_are_received_at_the_other(family: int) -> None:
         assert received.write_seq == sent.rcv_nxt
 
 
-def test_the_end_of_the_stream_is_one_more_in_the_sequence() -> None:
-    with mptcp.loopback_pair() as (client, server):
-        before = inspection.mptcp_info(server).rcv_nxt
+@families
+def test_the_end_of_the_stream_is_one_more_in_the_sequence(family: int) -> None:
+    with mptcp.loopback_pair(family) as (client, server):
+        before = inspection.mptcp_info(client), inspection.mptcp_info(server)
         mptcp.transfer(client, server, 5_000)
         client.shutdown(socket.SHUT_WR)
         assert server.recv(1) == b""
-        assert inspection.mptcp_info(server).rcv_nxt - before == 5_001
-        assert inspection.mptcp_info(server).bytes_received == 5_000
+        mptcp.transfer(server, client, 700)  # the other direction goes on
+        sent, received = inspection.mptcp_info(client), inspection.mptcp_info(server)
+        assert sent.write_seq - before[0].write_seq == 5_001
+        assert received.rcv_nxt - before[1].rcv_nxt == 5_001
+        assert sent.bytes_sent == received.bytes_received == 5_000
+        assert received.write_seq - before[1].write_seq == 700
+        assert sent.rcv_nxt - before[0].rcv_nxt == 700
+        assert received.bytes_sent == sent.bytes_received == 700
 
 
 @families
@@ -93,10 +100,37 @@ def test_a_bad_header_is_refused_by_name_and_errno(
         assert refused.value.errno == errno.EINVAL
 
 
-@pytest.mark.parametrize("size", [0, 1, HEADER.size - 1])
-def test_an_answer_without_room_for_the_header_is_refused(size: int) -> None:
-    with mptcp.loopback_pair() as (client, _), pytest.raises(OSError, match="MPTCP_TCPINFO"):
-        inspection.read_option(client, inspection.MPTCP_TCPINFO, bytearray(size))
+ROOM = {"MPTCP_TCPINFO": HEADER.size, "MPTCP_SUBFLOW_ADDRS": HEADER.size}
+ROOM["MPTCP_FULL_INFO"] = FULL.size
+
+
+@pytest.mark.parametrize("option", ROOM)
+@pytest.mark.parametrize("size", [0, 1, -1], ids=["0", "1", "one too few"])
+@families
+def test_an_answer_without_room_for_the_header_is_refused(
+    family: int, option: str, size: int
+) -> None:
+    value = bytearray(size % ROOM[option])
+    with mptcp.loopback_pair(family) as (client, _):
+        with pytest.raises(OSError, match=f"getsockopt {option}: Invalid argument") as refused:
+            inspection.read_option(client, getattr(inspection, option), value)
+        assert refused.value.errno == errno.EINVAL
+
+
+@pytest.mark.parametrize("option", ROOM)
+def test_a_size_that_no_buffer_has_is_refused(option: str) -> None:
+    size = 1 << 31
+    head = FULL.pack(0, size, 0, size, 0, 1, 0, 0) if option == "MPTCP_FULL_INFO" else b""
+    value = bytearray(head or HEADER.pack(HEADER.size, 0, 0, size))
+    with mptcp.loopback_pair() as (client, _):
+        with pytest.raises(OSError, match=f"getsockopt {option}: Invalid argument") as refused:
+            inspection.read_option(client, getattr(inspection, option), value)
+        assert refused.value.errno == errno.EINVAL
+
+
+def test_of_the_connection_as_a_whole_any_size_is_answered() -> None:
+    with mptcp.loopback_pair() as (client, _):
+        assert inspection.read_option(client, inspection.MPTCP_INFO, bytearray()) == b""
 
 
 FULL_INFO = {
@@ -112,10 +146,9 @@ def test_a_full_info_with_reserved_fields_set_is_refused(
 ) -> None:
     with mptcp.loopback_pair() as (client, _):
         value = bytearray(FULL.pack(*request_fields) + bytes(96))
-        with pytest.raises(OSError, match="MPTCP_FULL_INFO: Invalid argument"):
+        with pytest.raises(OSError, match="MPTCP_FULL_INFO: Invalid argument") as refused:
             inspection.read_option(client, inspection.MPTCP_FULL_INFO, value)
-        with pytest.raises(OSError, match="MPTCP_FULL_INFO: Invalid argument"):
-            inspection.read_option(client, inspection.MPTCP_FULL_INFO, bytearray(FULL.size - 1))
+        assert refused.value.errno == errno.EINVAL
 
 
 @pytest.mark.parametrize("size", [1, 16, 96, 200])

@@ -1,136 +1,26 @@
 """Connections that lose a path and nothing else: two hosts, two wires, and a guard at each end."""
 
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 
-import msgspec
 import pytest
 import trio
 
-from runtime.multipath.endpoint import Endpoint, Flags, Limits
-from runtime.multipath.path_guard import Settings
-from runtime.multipath.path_manager import (
-    FellBack,
-    Notice,
-    PathLost,
-    PathManager,
-    PathRegained,
-    open_path_manager,
-)
-from tests import lab, mptcp
-from tests.lab import Host
+from actors.testing import lab
+from actors.testing.lab import Host, Lab
+from runtime.multipath.connection import FellBack, Notice, PathLost, PathRegained
+from runtime.multipath.endpoint import Endpoint, Flags
+from runtime.multipath.path_manager import open_path_manager
+from tests import mptcp
 from tests.real import until
+from tests.real_link import FIRST, SECOND, open_link
 
 WHY_NOT = mptcp.missing() or lab.missing("nft")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
-SETTINGS = Settings(hold_s=0.5, connect_s=1.0)
-FIRST, SECOND = ("10.0.1.2", "10.0.1.1"), ("10.0.2.2", "10.0.1.1")
-BOUND_S = 20.0
-
-
-class Link(msgspec.Struct):
-    """A conversation of numbered questions and answers over one connection."""
-
-    server: Host
-    client: Host
-    manager: PathManager
-    notices: list[Notice]
-    asked: int = 0
-    answered: int = 0
-    worst_s: float = 0.0
-
-    def paths(self) -> set[tuple[str, str]]:
-        """Those the client has now."""
-        info = self.manager.connection("link").info
-        if info is None:
-            return set()
-        return {
-            (each.addresses.local.host, each.addresses.remote.host)
-            for each in info.living
-            if each.tcp.state == 1
-        }
-
-    async def answers(self, count: int) -> None:
-        """So many more questions have been answered."""
-        goal = self.answered + count
-        await until(lambda: self.answered >= goal, BOUND_S)
-
-    async def has(self, *paths: tuple[str, str]) -> None:
-        await until(lambda: self.paths() == set(paths), BOUND_S)
-
-    async def told(self, notice: Notice) -> None:
-        await until(lambda: notice in self.notices, BOUND_S)
-
-
-async def _answer(stream: trio.SocketStream) -> None:
-    async for data in stream:
-        await stream.send_all(data)
-
-
-async def _ask(link: Link, stream: trio.SocketStream) -> None:
-    """One question at a time, each of its own number, for ever."""
-    while True:
-        link.asked += 1
-        begin = trio.current_time()
-        question = link.asked.to_bytes(8, "big") * 128
-        await stream.send_all(question)
-        answer = b""
-        while len(answer) < len(question):
-            answer += await stream.receive_some(len(question) - len(answer))
-        assert answer == question
-        link.answered += 1
-        link.worst_s = max(link.worst_s, trio.current_time() - begin)
-        await trio.sleep(0.001)
-
-
-@asynccontextmanager
-async def open_link(server: Host, client: Host, *, guarded: bool = True) -> AsyncIterator[Link]:
-    notices: list[Notice] = []
-    async with (
-        open_path_manager(
-            lambda _: None, settings=SETTINGS, guarded=guarded, make_socket=server.socket
-        ) as there,
-        open_path_manager(
-            notices.append, settings=SETTINGS, guarded=guarded, make_socket=client.socket
-        ) as here,
-        trio.open_nursery() as nursery,
-    ):
-        await there.set_limits(Limits(2, 4))
-        await here.set_limits(Limits(2, 4))
-        device = client.interface("eth2")
-        await here.add(Endpoint("10.0.2.2", Flags.SUBFLOW, id=2, interface=device))
-        nursery.start_soon(there.run)
-        nursery.start_soon(here.run)
-        listening = trio.socket.from_stdlib_socket(
-            server.socket(socket.AF_INET, proto=mptcp.IPPROTO_MPTCP)
-        )
-        connecting = trio.socket.from_stdlib_socket(
-            client.socket(socket.AF_INET, proto=mptcp.IPPROTO_MPTCP)
-        )
-        with listening, connecting:
-            await listening.bind(("0.0.0.0", 10_000))
-            listening.listen()
-            await connecting.connect(("10.0.1.1", 10_000))
-            accepted, _ = await listening.accept()
-            link = Link(server, client, here, notices)
-            with accepted:
-                nursery.start_soon(_answer, trio.SocketStream(accepted))
-                nursery.start_soon(_ask, link, trio.SocketStream(connecting))
-                there.watch("link", accepted, server_side=True)
-                here.watch("link", connecting, server_side=False)
-                await link.has(FIRST, SECOND)
-                await link.answers(20)
-                link.worst_s = 0.0
-                yield link
-                assert link.asked - link.answered <= 1
-                nursery.cancel_scope.cancel()  # before the sockets are closed beneath its tasks
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Host, Host]]:
-    with lab.open_pair(2) as pair:
-        yield pair
+def pair(regrow_lab: Lab) -> tuple[Host, Host]:
+    return regrow_lab.pair(2)
 
 
 DEAD = {
@@ -176,6 +66,19 @@ async def test_a_link_that_goes_down_is_left_at_once(
         lab.restore_routes(*pair)
         await link.has(FIRST, SECOND)
         await link.answers(100)
+
+
+async def test_an_address_that_is_out_of_use_is_back_when_the_guard_has_gone(
+    pair: tuple[Host, Host],
+) -> None:
+    show = ("ip", "mptcp", "endpoint", "show")
+    async with open_link(*pair) as link:
+        before = pair[1].run(*show)
+        pair[1].ip("link set eth2 down")
+        await link.told(PathLost("link", *SECOND))
+        await until(lambda: "10.0.2.2" not in pair[1].run(*show))
+    assert "10.0.2.2 id 2 subflow dev eth2" in before
+    assert pair[1].run(*show) == before
 
 
 async def test_without_a_guard_the_same_connection_stalls_and_goes_on(

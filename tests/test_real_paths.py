@@ -10,6 +10,8 @@ import msgspec
 import pytest
 import trio
 
+from actors.testing import lab
+from actors.testing.lab import Host, Lab
 from runtime.multipath import inspection
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.event import (
@@ -27,8 +29,7 @@ from runtime.multipath.event import (
 )
 from runtime.multipath.paths import Paths, open_events, open_paths
 from runtime.multipath.statistics import SocketAddress
-from tests import lab, mptcp
-from tests.lab import Host
+from tests import mptcp
 
 WHY_NOT = mptcp.missing() or lab.missing()
 pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
@@ -43,9 +44,8 @@ def host() -> Iterator[Host]:
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Host, Host]]:
-    with lab.open_pair() as pair:
-        yield pair
+def pair(regrow_lab: Lab) -> tuple[Host, Host]:
+    return regrow_lab.pair(4)
 
 
 class Log:

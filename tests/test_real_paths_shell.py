@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import lab, mptcp
-from tests.lab import Host
+from actors.testing import lab
+from actors.testing.lab import Host
+from runtime.multipath.path_owner import path_owner
+from tests import mptcp
 
 WHY_NOT = mptcp.missing() or lab.missing()
 pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
@@ -28,7 +30,8 @@ def talk(host: Host, *lines: str, options: tuple[str, ...] = ()) -> list[str]:
     return host.run(*argv, stdin="\n".join((*lines, ""))).splitlines()
 
 
-def test_a_path_is_added_used_and_lost(host: Host) -> None:
+@pytest.mark.parametrize("owner", ["kernel", "userspace"])
+def test_a_path_is_added_used_and_lost(host: Host, owner: str) -> None:
     said = talk(
         host,
         "paths limits 2 4",
@@ -40,7 +43,10 @@ def test_a_path_is_added_used_and_lost(host: Host) -> None:
         "paths remove 7",
         "sleep 1000",
         "paths",
+        options=("--path-manager", owner),
     )
+    with host.inside():
+        assert path_owner() == "kernel"  # again
     assert said[:5] == ["Ok", "Ok", "limits 2 4", "10.0.2.1 subflow id 7", ""]
     assert re.fullmatch(r"Ok: \d+", said[5])
     assert said[6] == "Ok"
@@ -74,7 +80,8 @@ def test_a_backup_is_told_and_flushed(host: Host) -> None:
 
 def test_a_kernel_without_mptcp_has_links_but_no_paths_of_its_own(host: Host) -> None:
     host.sysctl("net.mptcp.enabled", 0)
-    said = talk(host, "create 1", "exec 1 time", "links")
+    answers = talk(host, "create 1", "exec 1 time", "links")
+    said = [line for line in answers if not line.startswith("Link: ")]  # those come any time
     assert said[1] == "Ok:1: 0"
     assert re.fullmatch(r"-1 mptcp links \d paths 0 plain \d sent \d+ received \d+", said[2])
     assert said[4] == "plain TCP: this kernel has no Multipath TCP (Protocol not available)"

@@ -21,7 +21,8 @@ import trio
 from actors.actor import Actor
 from actors.system import System, open_system
 from runtime.errors import ActorDeadError
-from runtime.network.keys import Keys, new_keys, read_keys
+from runtime.network.key_file import read_keys
+from runtime.network.keys import Keys, new_keys
 from runtime.network.listening import reserve, site_of
 from runtime.network.tcp_endpoint import TcpEndpoint, parse_endpoint, to_text
 from runtime.processes import procfs
@@ -315,6 +316,19 @@ async def test_who_has_no_key_of_the_system_is_refused_counted_and_told_of_once_
             "192.0.2.7:5 is no loopback address: without keys nothing listens there",
         ),
         ({"transport": "tcp", "keys": "x", "insecure": True}, "insecure means .* not with keys"),
+        ({"tos": 4}, "tos is for a network: not with transport ipc"),
+        ({"transport": "tcp", "tos": 3}, "low two bits clear, not 3"),
+        ({"transport": "mptcp", "tos": 256}, "one byte .*, not 256"),
+        ({"transport": "mptcp", "tos": -4}, "one byte .*, not -4"),
+        ({"path_manager": "userspace"}, "path_manager is for a network: not with transport ipc"),
+        (
+            {"transport": "tcp", "path_manager": "userspace"},
+            "path_manager userspace is for mptcp: not with transport tcp",
+        ),
+        (
+            {"transport": "mptcp", "path_manager": "me"},
+            "path_manager must be kernel or userspace, not 'me'",
+        ),
     ],
     ids=str,
 )
@@ -338,6 +352,10 @@ async def test_a_port_that_is_taken_is_named() -> None:
     [
         (["--transport", "pigeon"], 2, "invalid choice: 'pigeon'"),
         (["--transport", "tcp", "--listen", "x"], 2, "not a numeric address"),
+        (["--transport", "tcp", "--tos", "7"], 2, "its low two bits clear, not 7"),
+        (["--transport", "tcp", "--tos", "x"], 2, "argument --tos: must be a number, not 'x'"),
+        (["--tos", "8"], 2, "tos is for a network: not with transport ipc"),
+        (["--path-manager", "me"], 2, "argument --path-manager: invalid choice: 'me'"),
         (["--transport", "tcp", "--listen", "192.0.2.1"], 1, "cannot listen on 192.0.2.1:0: "),
         (["--transport", "tcp", "--keys", "/etc/passwd"], 1, "its mode is 0644, must be 0600"),
         (["--transport", "tcp", "--insecure", "--listen", "192.0.2.1"], 2, "no loopback address"),

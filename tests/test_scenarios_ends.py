@@ -12,12 +12,23 @@ from tests.scenario import (
     at_least,
     counter,
     joins,
+    paths_lost,
 )
 from tests.scenario_play import MARKS, scenarios, verdict
 from tests.scenario_run import Outcome
-from tests.scenario_steps import add, fast_close, host_shape, limits, rules, sysctl, transfer, until
+from tests.scenario_steps import (
+    add,
+    break_stream,
+    host_shape,
+    limits,
+    rules,
+    sysctl,
+    transfer,
+    until,
+)
 
 pytestmark = MARKS
+NOT_WHOLE = "altered bytes are to arrive, and a transport ends a stream that has any"
 
 
 def closed_fast(by: Side, peer: Side) -> Checks:
@@ -44,14 +55,14 @@ ENDS = [
         105,
         "a client that closes at once resets the server",
         checks=(*joins(0), *closed_fast(C, S)),
-        during=(fast_close(C),),
+        during=(break_stream(C),),
         attempts=3,
     ),
     Scenario(
         106,
         "a server that closes at once resets the client",
         checks=(*joins(0), *closed_fast(S, C)),
-        during=(fast_close(S),),
+        during=(break_stream(S),),
     ),
 ]
 ALTERED = [
@@ -60,6 +71,8 @@ ALTERED = [
         "data altered on the only path end the use of MPTCP, and the stream goes on",
         (CHECKSUMS,),
         (
+            counter(S, "MPJoinSynRx", 0),
+            counter(C, "MPJoinSynTx", 0),
             at_least(S, "DataCsumErr", 1),
             counter(S, "MPFailTx", 1),
             counter(C, "MPFailRx", 1),
@@ -73,6 +86,7 @@ ALTERED = [
         ),
         during=(alter_one("eth1"),),
         altered=True,
+        link=NOT_WHOLE,
         attempts=3,
     ),
     Scenario(
@@ -87,6 +101,7 @@ ALTERED = [
         ),
         (
             *joins(1),
+            *paths_lost(1),
             counter(S, "DataCsumErr", 1),
             counter(C, "DataCsumErr", 0),
             counter(S, "MPFailTx", 1),

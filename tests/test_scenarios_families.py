@@ -5,6 +5,7 @@ from tests.scenario import (
     SIGNAL,
     SUBFLOW,
     C,
+    Check,
     S,
     Scenario,
     announced,
@@ -13,6 +14,7 @@ from tests.scenario import (
     events,
     joins,
     no_fallback,
+    paths_lost,
     removed,
     removed_about,
     with_ports,
@@ -24,6 +26,7 @@ from tests.scenario_steps import add, delete_first, flush, limits, refused_conne
 pytestmark = MARKS
 V6 = "dead:beef:1::1"
 MAPPED = "::ffff:10.0.1.1"
+NO_SITE = "a transport's endpoint takes no mapped address"
 ONE = (limits(S, 0, 1), limits(C, 0, 1))
 ONE_ANNOUNCED = (limits(S, 0, 1), limits(C, 1, 1))
 
@@ -53,7 +56,7 @@ IPV6 = [
         50,
         "a subflow ends with the IPv6 announcement it came of",
         (*ONE_ANNOUNCED, add(S, "dead:beef:2::1", SIGNAL)),
-        joins(1) + announced(1) + removed(1, 1, by=S),
+        joins(1) + announced(1) + removed(1, 1, by=S) + paths_lost(1),
         before=joins(1) + announced(1),
         during=(delete_first(S, 1),),
         connect=V6,
@@ -67,7 +70,7 @@ IPV6 = [
             limits(C, 1, 2),
             add(C, "dead:beef:3::2", SUBFLOW, device="eth3"),
         ),
-        joins(2) + announced(1) + removed(1, 1),
+        joins(2) + announced(1) + removed(1, 1) + paths_lost(2),
         before=joins(2) + announced(1),
         during=(delete_first(S, 1), delete_first(C, 1)),
         connect=V6,
@@ -80,6 +83,7 @@ IPV4_MAPPED = [
         (*ONE, add(C, "::ffff:10.0.3.2", SUBFLOW)),
         joins(1),
         connect=MAPPED,
+        link=NO_SITE,
     ),
     Scenario(
         53,
@@ -87,6 +91,7 @@ IPV4_MAPPED = [
         (*ONE_ANNOUNCED, add(S, "::ffff:10.0.2.1", SIGNAL)),
         joins(1) + announced(1),
         connect=MAPPED,
+        link=NO_SITE,
     ),
     Scenario(
         54,
@@ -94,6 +99,7 @@ IPV4_MAPPED = [
         (*ONE, add(C, "10.0.3.2", SUBFLOW)),
         joins(1),
         connect=MAPPED,
+        link=NO_SITE,
     ),
     Scenario(
         55,
@@ -101,6 +107,7 @@ IPV4_MAPPED = [
         (*ONE_ANNOUNCED, add(S, "10.0.2.1", SIGNAL)),
         joins(1) + announced(1),
         connect=MAPPED,
+        link=NO_SITE,
     ),
     Scenario(
         56,
@@ -204,7 +211,12 @@ PORTS = [
         + announced(1)
         + with_ports(1)
         + removed(1, 1, by=S)
-        + events(S, ListenerCreated=2, ListenerClosed=1),
+        + paths_lost(1)
+        + events(S, ListenerCreated=2, ListenerClosed=1)
+        + (
+            Check(S, "event", "ListenerCreated 10.0.2.1:10100", 1, 1),
+            Check(S, "event", "ListenerClosed 10.0.2.1:10100", 1, 1),
+        ),
         before=joins(1) + announced(1),
         during=(delete_first(S, 1),),
     ),
@@ -217,7 +229,7 @@ PORTS = [
             limits(C, 1, 2),
             add(C, "10.0.3.2", SUBFLOW),
         ),
-        joins(2) + announced(1) + with_ports(1) + removed(1, 1),
+        joins(2) + announced(1) + with_ports(1) + removed(1, 1) + paths_lost(2),
         before=joins(2) + announced(1),
         during=(delete_first(S, 1), delete_first(C, 1)),
     ),
@@ -231,7 +243,7 @@ PORTS = [
             add(C, "10.0.3.2", SUBFLOW),
             add(C, "10.0.4.2", SUBFLOW),
         ),
-        joins(3) + announced(1) + removed_about(1, 3, by=S),
+        joins(3) + announced(1) + removed_about(1, 3, by=S) + paths_lost(3),
         before=joins(3) + announced(1),
         during=(flush(S), delete_first(C, 2)),
     ),

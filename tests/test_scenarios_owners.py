@@ -19,6 +19,7 @@ from tests.scenario import (
     joins,
     living,
     no_resets,
+    paths_lost,
     prio,
     removed,
 )
@@ -125,7 +126,7 @@ OWNERS = [
         115,
         "an owner announces addresses, closes a subflow and takes an address back",
         (userspace(S), limits(C, 2, 2)),
-        removed(1, 1, by=S) + subflows(0, 1),
+        joins(2) + announced(2) + removed(1, 1, by=S) + subflows(0, 1) + paths_lost(2),
         during=(
             announce(S, "10.0.2.1", 10),
             until(joins(1)),
@@ -142,7 +143,7 @@ OWNERS = [
         116,
         "an owner opens a subflow and closes it, and is told of one that cannot be",
         (userspace(C), limits(S, 0, 1)),
-        removed(0, 1) + subflows(0, 1),
+        joins(1, bind_errors=1) + removed(0, 1) + subflows(0, 1) + paths_lost(1),
         during=(
             create_subflow(C, "10.0.3.2", 20),
             until(joins(1), subflows(1, 2)),
@@ -168,7 +169,7 @@ OWNERS = [
         118,
         "an owner closes the initial subflow and the connection goes on",
         (userspace(C), limits(S, 0, 1)),
-        joins(1) + removed(0, 1) + no_resets(C) + subflows(1, 1),
+        joins(1) + removed(0, 1) + no_resets(C) + subflows(1, 1) + paths_lost(1),
         during=(
             create_subflow(C, "10.0.3.2", 20),
             until(joins(1), subflows(1, 2)),
@@ -179,7 +180,12 @@ OWNERS = [
         119,
         "an owner takes the initial address back and the connection goes on",
         (userspace(S), limits(C, 1, 1)),
-        joins(1) + announced(1) + removed(1, 0, by=S) + no_resets(C) + subflows(1, 1),
+        joins(1)
+        + announced(1)
+        + removed(1, 0, by=S)
+        + no_resets(C)
+        + subflows(1, 1)
+        + paths_lost(1),
         during=(
             announce(S, "10.0.2.1", 10),
             until(joins(1), announced(1), subflows(1, 2), addresses(1, 1)),
@@ -212,7 +218,7 @@ ENDPOINTS = [
         120,
         "an implicit endpoint keeps its id and may become an explicit one",
         (limits(S, 2, 2), limits(C, 2, 2), add(S, "10.0.2.1", SIGNAL)),
-        info("subflows", 1, 1) + addresses(1, 1),
+        joins(1) + announced(1) + info("subflows", 1, 1) + addresses(1, 1),
         before=joins(1) + announced(1),
         during=(
             endpoint_is(C, 1, "10.0.2.2", IMPLICIT),

@@ -31,6 +31,10 @@ from shell.options import Options, parse_options
             ["run", "a:C", "--dialect", "v45", "--script", "f"],
             Options(root="a:C", dialect="v45", script="f"),
         ),
+        (
+            ["--transport", "mptcp", "--path-manager", "userspace", "--tos", "0x48"],
+            Options(transport="mptcp", path_manager="userspace", tos=72),
+        ),
         (["--unordered", "--quiet-nodes"], Options(unordered=True, quiet_nodes=True)),
         (
             ["--deadline", "0.5", "--start-deadline", "9"],

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,6 +76,40 @@ def test_a_table_of_handlers_has_the_public_ones() -> None:
         "nothing", "plain", "full", "data", "views", "anything", "unannotated", "point", "stream",
     }  # fmt: skip
     assert [name for name in table if table[name].streams] == ["stream"]
+
+
+class Waiting(Behaviour):
+    async def await_it(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def enter_it(self) -> None:
+        async with trio.open_nursery():
+            pass
+
+    async def iterate_it(self) -> None:
+        async for _ in self.stream():
+            pass
+
+    async def within(self) -> object:
+        return [_ async for _ in self.stream()]
+
+    async def stream(self) -> AsyncIterator[int]:
+        yield 1
+
+    async def at_once(self, number: int) -> int:
+        async def wait() -> None:
+            await trio.lowlevel.checkpoint()
+
+        del wait
+        return sum(each for each in range(number))
+
+    async def with_keyword(self, *, number: int) -> int:
+        return number
+
+
+def test_what_cannot_wait_is_prompt() -> None:
+    table = handlers_of(Waiting)
+    assert [name for name in table if table[name].prompt] == ["at_once", "with_keyword"]
 
 
 async def test_the_caller_fills_the_defaults_in() -> None:

@@ -25,9 +25,10 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -153,3 +154,22 @@ def _create(path: bytes) -> None:
             os.unlink(fresh)
     except OSError as error:
         raise refusal(path, f"it cannot be made: {error.strerror}") from error
+
+
+ClaimState: TypeAlias = "Callable[[], AbstractContextManager[Claim | None]]"
+
+
+def claiming(state: StatePath | None, resume: bool) -> ClaimState:
+    """How an opening gets its state file.
+
+    Raises:
+        ValueError: to resume, it takes one.
+        TypeError: it is no path.
+    """
+    if state is not None:
+        if not isinstance(state, str | bytes | os.PathLike):
+            raise TypeError(f"state must be a path, not {state!r}")
+        return partial(claim_state, state, resume)
+    if resume:
+        raise ValueError("resume=True takes a state to resume from: state=PATH")
+    return nullcontext

@@ -8,9 +8,10 @@ Installing the package registers it; pytest-trio runs the tests. There is nothin
 
 Fixtures: ``regrow_system``, ``regrow_real_system``, ``regrow_lockstep_system``,
 ``regrow_network``, ``regrow_chaos``, ``regrow_clock`` (virtual time, with or without a system),
-``regrow_seed``, ``regrow_kind``; and ``regrow_options``, for a user to override. The short names
-``system``, ``real_system``, ``lockstep_system``, ``network`` and ``chaos`` are the same, unless a
-user's fixture shadows them.
+``regrow_seed``, ``regrow_kind``; ``regrow_lab``, hosts and wires for tests of real networks; and
+``regrow_options``, for a user to override. The short names ``system``, ``real_system``,
+``lockstep_system``, ``network``, ``chaos`` and ``lab`` are the same, unless a user's fixture
+shadows them.
 
 Invariants
 ----------
@@ -25,7 +26,7 @@ Invariants
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -36,11 +37,12 @@ from actors.testing.settings import Settings
 if TYPE_CHECKING:
     from actors.system import System
     from actors.testing.chaos import Chaos
+    from actors.testing.lab import Lab
     from actors.testing.virtual import VirtualSystem
     from runtime.wires.memory import MemoryNetwork
 
 _OF_ONE_KIND: Final = {"regrow_real_system": "real", "regrow_lockstep_system": "lockstep"}
-_SHORT: Final = frozenset({"system", "real_system", "lockstep_system", "network", "chaos"})
+_SHORT: Final = frozenset({"system", "real_system", "lockstep_system", "network", "chaos", "lab"})
 _OURS: Final = frozenset({"regrow_seed", "regrow_kind", "regrow_clock"})
 """Each of our fixtures uses one of these."""
 
@@ -106,7 +108,11 @@ CASE = pytest.StashKey[Case]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if not isinstance(item, pytest.Function) or not _ours(item):
+        if not isinstance(item, pytest.Function):
+            continue
+        if "regrow_lab" in item.fixturenames:
+            item.add_marker("real")
+        if not _ours(item):
             continue
         params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
         marked = marks_of(item)
@@ -179,6 +185,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         why = "a test has one system: regrow_system (on=[...] says which kind) or one of the others"
     elif case.kind != "virtual" and ("regrow_network" in names or "regrow_clock" in names):
         why = f"there is no weather and no clock that jumps on a {case.kind} system"
+    elif case.kind != "real" and "regrow_lab" in names:
+        why = f"there are no hosts on a {case.kind} system: real_system"
     if why:
         uses = ["pytest.mark.regrow"] if _OURS.isdisjoint(names) else []
         uses += sorted(_SHORT.intersection(names))
@@ -298,6 +306,18 @@ def regrow_chaos(_regrow_running: System) -> Chaos:
 
 
 @pytest.fixture
+def regrow_lab() -> Iterator[Lab]:
+    """Hosts that are network namespaces, and wires between them; see actors.testing.lab. The test
+    is marked real, and skipped where there can be none."""
+    from actors.testing.lab import missing, open_lab
+
+    if why := missing("nft", "tc"):
+        pytest.skip(why)
+    with open_lab() as lab:
+        yield lab
+
+
+@pytest.fixture
 def system(regrow_system: VirtualSystem) -> VirtualSystem:
     """The same as regrow_system."""
     return regrow_system
@@ -325,3 +345,9 @@ def network(regrow_network: MemoryNetwork) -> MemoryNetwork:
 def chaos(regrow_chaos: Chaos) -> Chaos:
     """The same as regrow_chaos."""
     return regrow_chaos
+
+
+@pytest.fixture
+def lab(regrow_lab: Lab) -> Lab:
+    """The same as regrow_lab."""
+    return regrow_lab

@@ -270,7 +270,7 @@ async def open_probe(
     *,
     name: str | None = None,
     since: float,
-    expect_s: float = EXPECT_S,
+    expect_s: float | None = None,
 ) -> Probe[Any]:
     """A local actor of the controller; see `System.probe`."""
     if actor is not None and not (isinstance(actor, type) and issubclass(actor, Actor)):
@@ -280,4 +280,5 @@ async def open_probe(
     address = await requests.spawn(
         cell, recording.class_of(actor), (), parent=CONTROLLER, options=options
     )
-    return Probe(ref_to(address), recording, since, expect_s)
+    patience_s = EXPECT_S if expect_s is None else expect_s
+    return Probe(ref_to(address), recording, since, patience_s)

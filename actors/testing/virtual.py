@@ -21,11 +21,11 @@ from types import TracebackType
 
 import trio
 
-from actors.archive.state_file import StatePath
+from actors.archive.state_file import ClaimState, StatePath, claiming
 from actors.child_spec import check
 from actors.control.controller import Controller
 from actors.supervision.record import Happened
-from actors.system import ClaimState, OpenHost, Opening, System, claiming
+from actors.system import OpenHost, Opening, System
 from runtime.address import Address
 from runtime.cells.cell import Cell
 from runtime.hosts.host import Host

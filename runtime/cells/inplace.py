@@ -1,7 +1,7 @@
 """A handler run in place: in the task of its asker, who is in the same process.
 
-Two task switches are saved, 12 of 20 us. The answer is encoded and decoded all the same, so
-that it means what it would mean from afar.
+Two task switches are saved, 12 of 20 us, and the scope of a handler in which nothing waits, 5 of
+13. The answer is encoded and decoded all the same, so that it means what it would mean from afar.
 
 Invariants
 ----------
@@ -13,6 +13,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from runtime.messages.signature import Signature
     from runtime.traffic.exchange import Exchange
     from runtime.traffic.pair import Inbound
+
+_NO_SCOPE = nullcontext()
 
 
 async def handle_here(
@@ -50,17 +53,22 @@ async def handle_here(
         exchange.settle(inbound, Fate.REJECTED, part)
         raise
     call = Call(cell, inbound, message, trio.lowlevel.current_task())
-    scope = call.scope = trio.CancelScope()
+    scope: trio.CancelScope | None = None
+    if signature.prompt and (exchange.tells + 1) & 7:  # `breathe` would not look at the clock
+        exchange.tells += 1
+    else:
+        scope = call.scope = trio.CancelScope()
+        cell.in_flight = call
     token = current.set(call)
     cell.taken = True
-    cell.in_flight = call
     cell.handler, cell.handler_since = signature.name, exchange.clock()
     if cell.page is not None:
         cell.page.begin(signature.label, cell.handler_since)
     fate = Fate.EXPIRED
     try:
-        with scope:
-            await breathe(exchange)  # the cell is taken: nobody overtakes
+        with scope or _NO_SCOPE:
+            if scope is not None:
+                await breathe(exchange)  # the cell is taken: nobody overtakes
             fate = Fate.FAILED
             result, _, apart = signature.encode_result(await signature.run(cell.actor, *args))
             fate = Fate.HANDLED
@@ -73,7 +81,8 @@ async def handle_here(
             fate = Fate.REJECTED
         raise
     except Exception as raised:
-        if isinstance(raised, ActorDeadError | RemoteError) and scope.cancelled_caught:
+        known = isinstance(raised, ActorDeadError | RemoteError)
+        if known and scope is not None and scope.cancelled_caught:
             raise
         text = traceback_text(raised)
         raise RemoteError(type(raised).__name__, str(raised), text) from None

@@ -9,7 +9,7 @@ Invariants
 * It ends by itself when the controller has been silent for ``lost_after_s``, however that came;
   time during which it stood still itself does not count. So of a system that is gone nothing stays.
 * Each step before that is bounded: `CONNECT_S` to reach the address, `ANSWER_S` for the answer,
-  30 s for the welcome.
+  30 s for the welcome. A key that is not taken is told at once.
 * To be told its name it listens as somebody else, with a key and a port of that one moment: as
   itself it has one life, one incarnation, one endpoint.
 * A signal comes by the link. It says how it ends before it kills itself.
@@ -24,6 +24,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Final
 
 import msgspec
 import trio
@@ -39,6 +40,8 @@ from runtime.hosts.node_process import FAREWELL_S, MAX_PEERS, boot_id, clock_off
 from runtime.messages import envelope as wire
 from runtime.messages.behaviour import Behaviour
 from runtime.messages.codec import decode, encode
+from runtime.multipath.link_guard import guard_links
+from runtime.multipath.link_report import Watchable
 from runtime.network.join_file import Pass
 from runtime.network.keys import Keys, new_secret
 from runtime.network.listening import site_of
@@ -47,18 +50,31 @@ from runtime.processes.evidence import see_nothing
 from runtime.processes.status_page import StatusPage
 from runtime.traffic.exchange import Exchange
 from runtime.traffic.pair import Peer
+from runtime.wires.net import Kind
+from runtime.wires.network_wiring import open_transport, reserve_ports
 from runtime.wires.transport import Repeating, Transport
-from runtime.wires.wiring import Kind, open_transport, reserve_ports
-from runtime.wires.zmq_tcp import public_of
+from runtime.wires.zmq_refusal import Refused
+from runtime.wires.zmq_tcp import TcpTransport, public_of
 
 CONNECT_S = 5.0
 ANSWER_S = 10.0
+_REFUSED: Final[dict[Refused, str]] = {
+    "key": "does not take the key: is it that of its present system?",
+    "keys": "is not of that kind: one of you has keys, the other has none",
+    "language": "does not speak our language: is it a controller that listens there?",
+    "hung up": "hangs up: is it a controller that listens there, and the key, or none, that of its"
+    " present system?",
+}
 _NOBODY_YET = 1 << 63
 """Incarnations of those who have none yet begin here: no counter gets so far."""
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """Who wants to join whom. ``hosts``: where it will listen; () for where the way leads."""
+    """Who wants to join whom.
+
+    ``hosts``: where it will listen; () for where the way leads. ``guarded``: its own links are kept
+    off dying paths, where there are several.
+    """
 
     site: Site
     given: Pass | None
@@ -69,6 +85,8 @@ class Wish(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...] = ()
     lost_after_s: float = 60.0
     kind: Kind = "tcp"
+    tos: int = 0
+    guarded: bool = True
 
 
 async def join(wish: Wish) -> ExitReason:
@@ -139,11 +157,15 @@ async def _ask(wish: Wish, hosts: Sequence[str], endpoint: str) -> tuple[Address
     public = wish.given.controller if wish.given is not None else b""
     controller = str(TcpEndpoint((wish.site,), public, CONTROLLER_INCARNATION, wish.kind))
     answer: wire.Joined | None = None
+    refused: Refused | None = None
     async with trio.open_nursery() as nursery:
         with ExitStack() as held:
             bound = [held.enter_context(each) for each in reserve_ports(wish.kind, hosts)]
             own = str(_endpoint(wish, bound, keys, number))
-            transport = open_transport(own, number, nursery, MAX_PEERS, keys)
+            transport = open_transport(own, number, nursery, MAX_PEERS, keys, wish.tos)
+            wire_below = getattr(transport, "inner", transport)
+            assert isinstance(wire_below, TcpTransport)
+            wire_below.hear_refusal()
             try:
                 transport.connect(controller)
                 knock = wire.Join(
@@ -158,10 +180,12 @@ async def _ask(wish: Wish, hosts: Sequence[str], endpoint: str) -> tuple[Address
                 )
                 transport.send(controller, encode(knock))
                 with trio.move_on_after(ANSWER_S):
-                    answer = await _hear(transport)
+                    answer, refused = await _first(transport, wire_below)
             finally:
                 transport.close()
                 nursery.cancel_scope.cancel()
+    if refused is not None:
+        raise SpawnError(f"{wish.site} {_REFUSED[refused]}")
     if answer is None:
         raise SpawnError(
             f"{wish.site} does not answer within {ANSWER_S:g} s: is it a controller that listens "
@@ -170,6 +194,25 @@ async def _ask(wish: Wish, hosts: Sequence[str], endpoint: str) -> tuple[Address
     if answer.address is None or answer.controller is None:
         raise SpawnError(answer.refusal)
     return answer.address, answer.controller
+
+
+async def _first(
+    transport: Transport, wire_below: TcpTransport
+) -> tuple[wire.Joined | None, Refused | None]:
+    """What comes first: an answer, or that there will be none."""
+    answer: wire.Joined | None = None
+    refused: Refused | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def hear() -> None:
+            nonlocal answer
+            answer = await _hear(transport)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(hear)
+        refused = await wire_below.refused()
+        nursery.cancel_scope.cancel()
+    return answer, refused
 
 
 async def _hear(transport: Transport) -> wire.Joined:
@@ -189,7 +232,9 @@ async def _hear(transport: Transport) -> wire.Joined:
 
 async def _live(wish: Wish, address: Address, controller: Address, keys: Keys | None) -> ExitReason:
     async with trio.open_nursery() as nursery:
-        transport = open_transport(address.endpoint, address.incarnation, nursery, MAX_PEERS, keys)
+        transport = open_transport(
+            address.endpoint, address.incarnation, nursery, MAX_PEERS, keys, wish.tos
+        )
         transport.connect(controller.endpoint)
         exchange = Exchange(
             address,
@@ -202,6 +247,9 @@ async def _live(wish: Wish, address: Address, controller: Address, keys: Keys | 
         signals = _Signals(exchange, node, nursery)
         nursery.start_soon(signals.run)
         nursery.start_soon(_outlive_nobody, node, wish.lost_after_s)
+        inner = getattr(transport, "inner", transport)
+        if wish.guarded and isinstance(inner, Watchable):
+            nursery.start_soon(guard_links, inner)
         try:
             reason = await node.run()
             exchange.flush()

@@ -45,7 +45,8 @@ GRACE_S = 0.5
 class Boot(msgspec.Struct, frozen=True, array_like=True):
     """What a node must know before it can say hello.
 
-    ``keys``: None where the wire has none. They are secret, and in no text.
+    ``keys``: None where the wire has none. They are secret, and in no text. ``tos``: the type of
+    service of what it sends.
     """
 
     system: str
@@ -53,6 +54,7 @@ class Boot(msgspec.Struct, frozen=True, array_like=True):
     boot_id: str
     endpoint: str
     keys: Keys | None = None
+    tos: int = 0
 
 
 class Frame(Protocol):

@@ -66,7 +66,9 @@ async def _live(order: Order, folder: str) -> ExitReason:
     page = StatusPage(page_path(folder, order.incarnation), order.incarnation)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(outlive_nobody)
-        transport = open_transport(boot.endpoint, order.incarnation, nursery, MAX_PEERS, boot.keys)
+        transport = open_transport(
+            boot.endpoint, order.incarnation, nursery, MAX_PEERS, boot.keys, boot.tos
+        )
         transport.connect(boot.controller.endpoint)  # while we build the rest
         exchange = Exchange(
             Address(boot.system, order.name, order.incarnation, boot.endpoint),

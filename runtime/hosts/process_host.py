@@ -39,8 +39,9 @@ from runtime.processes.run_folder import (
 )
 from runtime.traffic.exchange import Exchange
 from runtime.traffic.registrar import Spec
+from runtime.wires.net import IPC, Net
 from runtime.wires.transport import Transport
-from runtime.wires.wiring import IPC, Net, Wiring, wiring
+from runtime.wires.wiring import Wiring, wiring
 
 REHEARSAL = "runtime.hosts.rehearsal:prepare"
 
@@ -138,7 +139,7 @@ class ProcessHost:
             self._folder,
             self.launcher,
             on_exit=on_exit,
-            preload=(*PRELOAD, self.START.partition(":")[0], REHEARSAL.partition(":")[0]),
+            preload=(*PRELOAD, *self._wiring.modules, *map(_module, (self.START, REHEARSAL))),
             prepare=REHEARSAL,
             ping_s=self.PING_S,
         ) as self.keeper:
@@ -152,7 +153,10 @@ class ProcessHost:
 
     async def start(self, address: Address, spec: Spec) -> ProcessBody:
         boot = msgspec.structs.replace(
-            self._boot, endpoint=address.endpoint, keys=self._wiring.keys(address.incarnation)
+            self._boot,
+            endpoint=address.endpoint,
+            keys=self._wiring.keys(address.incarnation),
+            tos=self._wiring.tos,
         )
         order = Order(
             self.START,
@@ -181,7 +185,7 @@ async def open_process_host(
 
     Raises:
         PermissionError, ValueError: there can be no such folder, see `open_run_folder`; or the
-            file of keys is not to be used, see `runtime.network.keys`.
+            file of keys is not to be used, see `runtime.network.key_file`.
         OSError: nobody can listen where ``net`` says.
     """
     raise_open_file_limit()
@@ -206,3 +210,7 @@ async def _open_wire(wires: Wiring) -> AsyncIterator[Transport]:
             transport.close()
             wires.close()
             nursery.cancel_scope.cancel()
+
+
+def _module(entry: str) -> str:
+    return entry.partition(":")[0]

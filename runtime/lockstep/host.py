@@ -11,7 +11,7 @@ Invariants
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -138,6 +138,9 @@ def _is_spare(pid: int) -> bool:
 
 class _Sockets:
     """The wire: Unix sockets in the run folder, which the host removes with the rest."""
+
+    modules: Sequence[str] = ()
+    tos = 0
 
     def __init__(self, folder: str) -> None:
         self._folder = folder

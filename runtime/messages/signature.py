@@ -15,6 +15,7 @@ Invariants
 Source: msgspec's decoders; ``inspect.Signature.bind`` for keywords and defaults.
 """
 
+import dis
 import inspect
 import types
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ _encode, _encode_into = _encoder.encode, _encoder.encode_into
 MISFIT = (msgspec.DecodeError, RecursionError, ValueError)
 """What a decoder raises."""
 _CANNOT = Exception  # what a value does while it is read is its own affair
+_WAITS = frozenset(dis.opmap[name] for name in ("GET_AWAITABLE", "SEND", "YIELD_VALUE"))
 _NO_BUFFERS: tuple[Buffer, ...] = ()
 _NO_ARRAYS: dict[int, ArrayKind] = {}
 _NO_POSITIONS: tuple[int, ...] = ()
@@ -222,9 +224,12 @@ class Parameters:
 
 
 class Signature(Parameters):
-    """One handler's name, parameters and result."""
+    """One handler's name, parameters and result.
 
-    __slots__ = ("_array", "_result", "label", "name", "reentrant", "returns", "streams")
+    ``prompt``: nothing in it waits, so it cannot suspend, and nothing can cancel it.
+    """
+
+    __slots__ = ("_array", "_result", "label", "name", "prompt", "reentrant", "returns", "streams")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.streams = inspect.isasyncgenfunction(function)
@@ -233,6 +238,12 @@ class Signature(Parameters):
         super().__init__(function)
         self.name = function.__name__
         self.label = self.name.encode()
+        code = getattr(function, "__code__", None)
+        self.prompt = (
+            code is not None
+            and bool(code.co_flags & inspect.CO_COROUTINE)
+            and _WAITS.isdisjoint(code.co_code[::2])
+        )
         self.reentrant = bool(getattr(function, "__reentrant__", False))
         self.returns = self.hints.get("return", Any)
         if self.streams:

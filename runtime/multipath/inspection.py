@@ -35,6 +35,7 @@ from runtime.multipath.statistics import (
     decode_full_info,
     split_elements,
 )
+from runtime.network.type_of_service import check_tos
 
 SOL_MPTCP: Final = 284
 MPTCP_INFO: Final = 1
@@ -142,11 +143,9 @@ def set_tos(sock: socket.socket, tos: int) -> bool:
     over IPv4 alone.
 
     Raises:
-        ValueError: not one byte, or with one of the two low bits, which are ECN's: the kernel would
-            clear them without a word.
+        ValueError: see `check_tos`.
     """
-    if not 0 <= tos <= 255 or tos & 3:
-        raise ValueError(f"a type of service is one byte with its low two bits clear, not {tos}")
+    check_tos(tos)
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
     if sock.family != socket.AF_INET6:
         return True

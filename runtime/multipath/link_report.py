@@ -26,7 +26,8 @@ class StreamReport(msgspec.Struct, frozen=True):
     ``remote``: a numeric address and a port; "" where there is no stream now, or where ZMQ has it.
     ``sent_bytes``, ``received_bytes``: of what ZMQ says, None where nobody counts. ``full``: what
     the kernel knows of the subflows; None for anything but Multipath TCP. ``note``: for people, why
-    there is none.
+    there is none. ``tos``: the type of service of what leaves, as the kernel has it, or ZMQ for its
+    own; None where there is no network.
     """
 
     outgoing: bool
@@ -37,6 +38,7 @@ class StreamReport(msgspec.Struct, frozen=True):
     received_bytes: int | None = None
     full: FullInfo | None = None
     note: str = ""
+    tos: int | None = None
 
     @property
     def is_multipath(self) -> bool:

@@ -31,11 +31,11 @@ from typing import Final
 import trio
 
 from runtime.multipath.dialling import dial
-from runtime.multipath.inspection import PLAIN_TCP, full_info, speaks_mptcp
+from runtime.multipath.inspection import PLAIN_TCP, full_info, speaks_mptcp, tos
 from runtime.multipath.link_report import StreamReport
 from runtime.multipath.pump import Pump
 from runtime.multipath.statistics import TcpState
-from runtime.multipath.streams import Streams, settle
+from runtime.multipath.streams import Streams
 from runtime.network.listening import BACKLOG
 from runtime.network.tcp_endpoint import Site
 
@@ -71,6 +71,7 @@ def report_on(pump: Pump, streams: Streams, outgoing: bool) -> StreamReport:
         received_bytes=pump.back.count,
         full=full,
         note="" if full is not None else f"plain TCP: {streams.missing or 'it fell back'}",
+        tos=tos(outer),
     )
 
 
@@ -277,7 +278,7 @@ class Incoming:
     def _take_in(self, outer: socket.socket, nursery: trio.Nursery) -> None:
         try:
             outer.setblocking(False)
-            settle(outer)
+            self._streams.settle(outer)
             pump = Pump(_call(self._name), outer)
         except OSError:
             outer.close()  # its caller tries again

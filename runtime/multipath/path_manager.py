@@ -5,130 +5,44 @@ kernel's token for it. What the guard decides is done to the kernel's endpoints.
 
 Invariants
 ----------
-* Everything said of a path is said once: lost, regained, fallen back to plain TCP.
-* Without CAP_NET_ADMIN nothing is changed: `observes_only` says so, samples and notices go on.
+* Without CAP_NET_ADMIN nothing is changed: `observes_only` says so, samples and notices go on. So
+  too where we are to manage the paths and the kernel does (`path_owner`).
+* Who manages them changes nothing in these verbs: a `steward` does what the kernel would.
 * What the kernel refuses on the way ends nothing: it is a `Trouble`, and the guard tries again.
 * Looking takes at most a twentieth of the time, however many connections there are; news of the
   kernel's make it look at once.
 * An address that has been lost comes back as the endpoint it was. The initial address of a
   connection, which is no endpoint, comes back as one for those who opened the connection
   (`SUBFLOW`) or accepted it (`SIGNAL`).
+* When `PathManager.run` ends, the endpoints that were out of use are back in use.
 """
 
 import errno
 import logging
 import socket
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 import trio
 
+from runtime.multipath.connection import Connection, Notice, Trouble
 from runtime.multipath.devices import DeviceNews, open_devices
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
-from runtime.multipath.event import Event
-from runtime.multipath.inspection import PLAIN_TCP, Socket, full_info
+from runtime.multipath.event import EventsLost
+from runtime.multipath.inspection import Socket
+from runtime.multipath.link_report import OpenStream
 from runtime.multipath.netlink import SocketFactory
 from runtime.multipath.path_guard import Lose, PathGuard, Settings, plain
+from runtime.multipath.path_owner import Owner
 from runtime.multipath.paths import Events, Paths, open_events, open_paths
-from runtime.multipath.statistics import FullInfo, TcpState
+from runtime.multipath.steward import Steward
 
 SAMPLE_S: Final = 0.025
+LEAVE_S: Final = 1.0
 _SHARE: Final = 20
-_EVENTS_KEPT: Final = 50
 _log: Final = logging.getLogger(__name__)
-
-
-class PathLost(msgspec.Struct, frozen=True):
-    """A connection goes on without a path; addresses are numeric, without their ports."""
-
-    key: str
-    local: str
-    remote: str
-
-
-class PathRegained(msgspec.Struct, frozen=True):
-    """A path that was lost carries the connection again."""
-
-    key: str
-    local: str
-    remote: str
-
-
-class FellBack(msgspec.Struct, frozen=True):
-    """The connection is plain TCP for the rest of its life."""
-
-    key: str
-
-
-class Trouble(msgspec.Struct, frozen=True):
-    """The kernel refused something: ``text`` is what, and why."""
-
-    text: str
-
-
-Notice: TypeAlias = PathLost | PathRegained | FellBack | Trouble
-_Path: TypeAlias = tuple[str, str]
-
-
-class Connection:
-    """One connection under watch. ``key`` is its owner's name for it."""
-
-    def __init__(self, key: str, sock: Socket, server_side: bool) -> None:
-        self.key = key
-        self.server_side = server_side
-        self.info: FullInfo | None = None
-        self.fallen_back = False
-        self.events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
-        self._sock = sock
-        self._unreadable = False
-        self._living: set[_Path] = set()
-        self._lost: set[_Path] = set()
-
-    @property
-    def token(self) -> int:
-        """The kernel's name for it, 0 before the first look."""
-        return self.info.mptcp.token if self.info else 0
-
-    @property
-    def readable(self) -> bool:
-        """Whether `info` is being kept up to date."""
-        return not self.fallen_back and not self._unreadable and self._sock.fileno() != -1
-
-    def look(self) -> list[Notice]:
-        """Read the socket; what has changed since."""
-        if not self.readable:
-            return []
-        try:
-            self.info = full_info(self._sock)
-            self.fallen_back = self.info.mptcp.fallback
-        except OSError as error:
-            self.fallen_back = error.errno in PLAIN_TCP
-            if not self.fallen_back:
-                self._unreadable = True
-                return [Trouble(f"connection {self.key}: {error.strerror}")]
-        if self.fallen_back or self.info is None:
-            return [FellBack(self.key)]
-        return self._changes(self.info)
-
-    def _changes(self, info: FullInfo) -> list[Notice]:
-        living = {
-            (plain(each.addresses.local.host), plain(each.addresses.remote.host))
-            for each in info.living
-            if each.tcp.state == TcpState.ESTABLISHED
-        }
-        lost = sorted(self._living - living)
-        regained = sorted(living & self._lost)
-        self._lost = (self._lost | set(lost)) - living
-        self._living = living
-        if not living:  # the connection itself has ended
-            return []
-        return [
-            *(PathLost(self.key, *path) for path in lost),
-            *(PathRegained(self.key, *path) for path in regained),
-        ]
 
 
 class PathManager:
@@ -141,6 +55,7 @@ class PathManager:
         news: DeviceNews,
         notify: Callable[[Notice], None],
         settings: Settings | None,
+        steward: Steward | None = None,
     ) -> None:
         self.observes_only = events is None
         self.guard = PathGuard(settings)
@@ -150,8 +65,12 @@ class PathManager:
         self._news = news
         self._notify = notify
         self._guarded = settings is not None
+        self._steward = steward
+        self._missed = False
         self._connections: dict[str, Connection] = {}
         self._taken: dict[str, Endpoint] = {}
+        self._known: dict[str, Endpoint] = {}  # that were ever in use
+        self._unlisted = True
         self._wake = trio.Event()
 
     # -- connections
@@ -165,6 +84,7 @@ class PathManager:
         if key in self._connections:
             raise ValueError(f"connection {key} is watched already")
         self._connections[key] = Connection(key, sock, server_side)
+        self._unlisted = True
         self._wake.set()
         return self._connections[key]
 
@@ -178,6 +98,13 @@ class PathManager:
         """To be called before the socket is closed."""
         self._connections.pop(key, None)
 
+    def follow(self, streams: Mapping[str, OpenStream]) -> None:
+        """Watch these, by their keys, and no others."""
+        for key in self._connections.keys() - streams.keys():
+            self.forget(key)
+        for key in streams.keys() - self._connections.keys():
+            self.watch(key, streams[key].socket, server_side=not streams[key].endpoint)
+
     # -- endpoints
 
     async def endpoints(self) -> list[Endpoint]:
@@ -188,6 +115,7 @@ class PathManager:
         """As `Paths.add`; what the guard had taken of that address is forgotten."""
         await self._paths.add(endpoint)
         self._drop(endpoint.address)
+        self._changed()
 
     async def remove(self, id: int) -> None:
         """The endpoint is gone, in use or not. `LookupError` if there is none."""
@@ -198,44 +126,69 @@ class PathManager:
         for each in await self._paths.all():
             if each.id == id:
                 await self._paths.delete(id, each.address)
+                self._known.pop(plain(each.address), None)
+                self._changed()
                 return
         raise LookupError(f"no endpoint {id}")
 
     async def flush(self) -> None:
         await self._paths.flush()
+        self._known.clear()
         for address in list(self._taken):
             self._drop(address)
+        self._changed()
 
     async def limits(self) -> Limits:
         return await self._paths.limits()
 
     async def set_limits(self, limits: Limits) -> None:
         await self._paths.set_limits(limits)
+        self._changed()
 
     async def set_backup(self, id: int, on: bool) -> None:
         """The endpoint is a backup or not; its other flags stay. `OSError` if there is none."""
         flags = (await self._paths.get(id)).flags & Flags.FULLMESH
         await self._paths.set_flags(id, flags | Flags.BACKUP if on else flags)
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._steward is not None:
+            self._steward.stale = True
+            self._wake.set()
 
     def _drop(self, address: str) -> None:
         self._taken.pop(address, None)
+        self._known.pop(address, None)
         self.guard.forget(address)
 
     # -- at work
 
     async def run(self) -> None:
         """Look, decide and act, for ever."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._news.follow, self._awake)
-            if self._events is not None:
-                nursery.start_soon(self._hear, self._events)
-            while True:
-                begin = trio.current_time()
-                await self._turn()
-                took_s = trio.current_time() - begin
-                with trio.move_on_after(max(SAMPLE_S, _SHARE * took_s)):
-                    await self._wake.wait()
-                self._wake = trio.Event()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._news.follow, self._awake)
+                if self._events is not None:
+                    nursery.start_soon(self._hear, self._events)
+                while True:
+                    begin = trio.current_time()
+                    await self._turn()
+                    took_s = trio.current_time() - begin
+                    with trio.move_on_after(max(SAMPLE_S, _SHARE * took_s)):
+                        await self._wake.wait()
+                    self._wake = trio.Event()
+        finally:
+            with trio.move_on_after(LEAVE_S, shield=True):
+                await self._leave()
+
+    async def _leave(self) -> None:
+        """Whatever endpoint is out of use is put back; what was none is none."""
+        for address, endpoint in list(self._taken.items()):
+            if endpoint.id:
+                try:
+                    await self._give_back(address)
+                except OSError as error:
+                    _log.warning("%s stays out of use: %s", address, error.strerror or error)
 
     def _awake(self) -> None:
         self._wake.set()
@@ -246,14 +199,32 @@ class PathManager:
             for connection in self._connections.values():
                 if token is not None and connection.token == token:
                     connection.events.append(event)
+            if self._steward is not None:
+                self._steward.note(event)
+                self._missed |= isinstance(event, EventsLost)
             self._wake.set()
 
     async def _turn(self) -> None:
         for connection in list(self._connections.values()):
             for notice in connection.look():
                 self._notify(notice)
-        if not self._guarded or self.observes_only:
-            return
+        if self._guarded and not self.observes_only:
+            if self._unlisted:
+                await self._list()
+            await self._guard()
+        if self._steward is not None:
+            if self._missed:
+                self._look_up(self._steward)
+            await self._steward.turn()
+
+    def _look_up(self, steward: Steward) -> None:
+        """What events that were dropped would have told."""
+        self._missed = False
+        for each in self._connections.values():
+            if each.readable and each.info:
+                steward.see(each.info, server_side=each.server_side)
+
+    async def _guard(self) -> None:
         infos = [each.info for each in self._connections.values() if each.readable and each.info]
         for decision in self.guard.judge(trio.current_time(), infos, self.devices.down):
             try:
@@ -266,28 +237,46 @@ class PathManager:
             except OSError as error:
                 self._notify(Trouble(error.strerror or str(error)))
 
+    async def _list(self) -> dict[str, Endpoint]:
+        """The endpoints in use, by their addresses."""
+        self._unlisted = False
+        listed = {plain(each.address): each for each in await self._paths.all()}
+        self._known |= listed
+        return listed
+
     async def _take(self, address: str) -> None:
-        for endpoint in await self._paths.all():
-            if plain(endpoint.address) == address:
-                self._taken[address] = endpoint
-                await self._paths.delete(endpoint.id, endpoint.address)
-                return
+        listed = await self._list()
+        if address in listed:
+            endpoint = self._taken[address] = listed[address]
+            await self._paths.delete(endpoint.id, endpoint.address)
+            self._changed()
+            return
         flags = Flags(0)
         for each in self._connections.values():
             flags |= Flags.SIGNAL if each.server_side else Flags.SUBFLOW
-        self._taken.setdefault(address, Endpoint(address, flags))
+        # One that was listed before another guard of this namespace has taken.
+        self._taken.setdefault(address, self._known.get(address, Endpoint(address, flags)))
         await self._paths.delete(0, address)
+        if self._steward is not None:
+            self._steward.drop(address)
 
     async def _give_back(self, address: str) -> None:
         endpoint = self._taken.pop(address, None)
         if endpoint is None:
             return
         try:
-            await self._paths.add(endpoint)
+            try:
+                await self._paths.add(endpoint)
+            except OSError as error:
+                if error.errno != errno.EINVAL or not endpoint.id:
+                    raise
+                # Meanwhile the kernel has made one by itself, that only one without an id replaces.
+                await self._paths.add(msgspec.structs.replace(endpoint, id=0))
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.EBUSY):
                 self._taken[address] = endpoint
                 raise
+        self._changed()
 
 
 @asynccontextmanager
@@ -296,9 +285,15 @@ async def open_path_manager(
     *,
     settings: Settings | None = None,
     guarded: bool = True,
+    owner: Owner = "kernel",
+    may_change: bool = True,
     make_socket: SocketFactory = socket.socket,
 ) -> AsyncIterator[PathManager]:
     """For the namespace in which its sockets are made; at work while `PathManager.run` is.
+
+    ``owner``: who manages the paths there. ``"userspace"`` is for us to do; it is for connections
+    that are made later, where `runtime.multipath.path_owner` has said so before. ``may_change``
+    False: it observes only.
 
     Raises:
         OSError: EOPNOTSUPP, this kernel has no Multipath TCP.
@@ -308,8 +303,12 @@ async def open_path_manager(
         news = await stack.enter_async_context(open_devices(make_socket))
         events = None
         try:
-            events = await stack.enter_async_context(open_events(make_socket))
+            if may_change:
+                events = await stack.enter_async_context(open_events(make_socket))
         except PermissionError as error:
             _log.info("paths are only observed: %s", error.strerror)
         chosen = (settings or Settings()) if guarded else None
-        yield PathManager(paths, events, news, notify, chosen)
+        steward = None
+        if owner == "userspace" and events is not None:
+            steward = Steward(paths, make_socket, lambda text: notify(Trouble(text)))
+        yield PathManager(paths, events, news, notify, chosen, steward)

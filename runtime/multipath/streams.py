@@ -5,13 +5,16 @@ Invariants
 * What is missing is found out once, at the first socket, and `Streams.missing` says it.
 * MPTCP that no more than the peer lacks is the kernel's affair: such a connection *falls back*, and
   `runtime.multipath.inspection.speaks_mptcp` tells.
+* Where a kernel cannot mark IPv6 packets of Multipath TCP, that is said once.
 """
 
 import errno
+import logging
 import socket
 from contextlib import suppress
 from typing import Final
 
+from runtime.multipath.inspection import set_tos
 from runtime.network.listening import MakeSocket
 
 _LACKING: Final = (errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL)
@@ -22,13 +25,19 @@ _KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 8),
 )
+log: Final = logging.getLogger("regrow")
 
 
 class Streams:
-    """Of one network namespace: that in which ``make_socket`` makes them."""
+    """Of one network namespace: that in which ``make_socket`` makes them.
 
-    def __init__(self, make_socket: MakeSocket = socket.socket) -> None:
+    ``tos``: the type of service of what they send.
+    """
+
+    def __init__(self, make_socket: MakeSocket = socket.socket, tos: int = 0) -> None:
         self._make_socket = make_socket
+        self._tos = tos
+        self._told = False
         self.missing = ""
         """Why there is no MPTCP, "" if there is."""
 
@@ -45,14 +54,22 @@ class Streams:
         return self._make_socket(family, kind | socket.SOCK_NONBLOCK, 0)
 
     def dialling(self, family: int) -> socket.socket:
-        """One to connect with, `settle`d."""
+        """One to connect with, settled."""
         stream = self.make(family)
-        settle(stream)
+        self.settle(stream)
         return stream
 
+    def settle(self, stream: socket.socket) -> None:
+        """Its packets are marked, small messages leave at once, and a peer that vanished is
+        noticed in minutes.
+        """
+        if self._tos and not set_tos(stream, self._tos) and not self._told:
+            self._told = True
+            log.warning("this kernel marks no IPv6 packets of Multipath TCP: tos is for IPv4 alone")
+        _settle(stream)
 
-def settle(stream: socket.socket) -> None:
-    """Small messages leave at once, and a peer that vanished is noticed in minutes."""
+
+def _settle(stream: socket.socket) -> None:
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with suppress(OSError):  # not on MPTCP sockets
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS)

@@ -6,7 +6,8 @@ writes it; to carry it over is for the user, as with any key.
 
 Invariants
 ----------
-* It is ours alone, like a file of keys (`runtime.network.keys`), at both ends; else it is refused.
+* It is ours alone, like a file of keys (`runtime.network.key_file`), at both ends; else it is
+  refused.
 * A file that is no such file is never overwritten; one that is, is replaced as a whole.
 """
 
@@ -16,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from runtime.network.keys import MODE, parse_file, read_private
+from runtime.network.key_file import MODE, parse_file, read_private
 from runtime.network.tcp_endpoint import to_text
 
 _HEAD: Final = "# regrow join: who can read this file can join the system\n"

@@ -23,8 +23,9 @@ from typing import Final
 
 import msgspec
 
+from runtime.network.keys import KEY_BYTES
+
 SCHEMES: Final = ("tcp://", "mptcp://")
-KEY_BYTES: Final = 32
 MAX_SITES: Final = 16
 _ENDPOINT: Final = re.compile(
     r"((?:mp)?tcp)://([^?]{1,2048})\?(?:key=([A-Za-z0-9_-]{43})&)?n=([0-9]{1,20})", re.ASCII

@@ -30,11 +30,15 @@ Source: D. Schmidt et al., "Leader/Followers" (POSA 2); ``trio.abc.Instrument``.
 import math
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import trio
 
 from runtime.wires.reading import Drain, Seat
 from runtime.wires.transport import Transport
+
+if TYPE_CHECKING:
+    from outcome import Outcome
 
 VACANT_TICKS = 8
 """So many busy ticks may end without a leader before one is named."""
@@ -126,7 +130,7 @@ class Leader(trio.abc.Instrument):
             del self._followers[seat]
             self._woke = True
             assert seat.task is not None
-            trio.lowlevel.reschedule(seat.task)
+            trio.lowlevel.reschedule(seat.task, _WOKEN)
         elif seat is self._leader and trio.lowlevel.current_task() is not seat.task:
             self._transport.interrupt()
 
@@ -176,6 +180,18 @@ class Leader(trio.abc.Instrument):
         if self._failure is None:
             self._failure = failure
             self._token.run_sync_soon(self.wake, self._standby)
+
+
+class _Woken:
+    """What a task is sent that waited: nothing. `outcome.Value` is spent by its first use."""
+
+    __slots__ = ()
+
+    def unwrap(self) -> None:
+        """What its wait returns."""
+
+
+_WOKEN = cast("Outcome[None]", _Woken())
 
 
 def _nothing() -> None:

@@ -6,92 +6,33 @@ and keys for nodes before they are born. A node opens what it was given with `op
 Invariants
 ----------
 * An endpoint is given out once, and nobody else can listen there until it is forgotten.
-* What cannot be is said before anything is opened: `ValueError` names the thing and the value.
+* Who is on ipc never loads what a network takes (`NETWORK`): it is a tenth of a node's own code.
 """
 
 from __future__ import annotations
 
-import errno
-import logging
-import socket
-from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
-import msgspec
 import trio
 
 from runtime.address import CONTROLLER_INCARNATION
-from runtime.errors import SpawnError
-from runtime.multipath.streams import Streams
-from runtime.network.join_file import Pass, write_pass
-from runtime.network.keys import Keys, keep_keys, new_keys
-from runtime.network.listening import listen_at, reserve, site_of
-from runtime.network.tcp_endpoint import SCHEMES, Site, TcpEndpoint, parse_site
+from runtime.network.keys import Keys
 from runtime.processes.run_folder import socket_path
-from runtime.wires.reliable import Reliable
+from runtime.wires.net import Net
 from runtime.wires.transport import Transport
-from runtime.wires.zmq_mptcp import MptcpTransport
-from runtime.wires.zmq_tcp import TcpTransport, check_safe, public_of
 from runtime.wires.zmq_transport import ZmqTransport
 
-Kind = Literal["ipc", "tcp", "mptcp"]
-_TRIES = 16
-log = logging.getLogger("regrow")
-LOOPBACK = Site("127.0.0.1", 0)
-
-
-class Net(msgspec.Struct, frozen=True):
-    """What a user asked for.
-
-    ``listen``: where the controller listens, with its ports; nodes do on the same addresses, on
-    any ports. ``keys``: the file of a long-lived system. ``insecure``: no keys, loopback alone.
-    ``join_file``: where to write what a joiner needs.
-    """
-
-    kind: Kind = "ipc"
-    listen: tuple[Site, ...] = ()
-    keys: str | None = None
-    insecure: bool = False
-    join_file: str | None = None
-
-
-IPC = Net()
-
-
-def check_net(
-    kind: str,
-    listen: Sequence[str] = (),
-    keys: str | None = None,
-    insecure: bool = False,
-    join_file: str | None = None,
-) -> Net:
-    """What a user has said, if it makes sense.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if kind not in ("ipc", "tcp", "mptcp"):
-        raise ValueError(f"transport must be ipc, tcp or mptcp, not {kind!r}")
-    if kind == "ipc":
-        given = {"listen": listen, "keys": keys, "insecure": insecure, "join_file": join_file}
-        for name, value in given.items():
-            if value:
-                raise ValueError(f"{name} is for a network: not with transport ipc")
-        return IPC
-    if isinstance(listen, str):
-        raise ValueError(f"listen takes addresses, not one: [{listen!r}]")
-    sites = tuple(parse_site(each) for each in listen) or (LOOPBACK,)
-    if insecure and keys is not None:
-        raise ValueError("insecure means that there are no keys: not with keys")
-    if insecure and join_file is not None:
-        raise ValueError("insecure means that there are no keys: not with join_file")
-    if insecure:
-        check_safe(sites, None)
-    return Net("tcp" if kind == "tcp" else "mptcp", sites, keys, insecure, join_file)
+NETWORK = "runtime.wires.network_wiring"
 
 
 class Wiring(Protocol):
     """The wire of one system, as its controller has it."""
+
+    modules: Sequence[str]
+    """What its nodes need to have loaded."""
+    tos: int
+    """The type of service of what its processes send."""
 
     def open(self, nursery: trio.Nursery) -> Transport:
         """The controller's own transport. `OSError`: it cannot listen."""
@@ -115,13 +56,14 @@ def open_transport(
     nursery: trio.Nursery,
     max_sockets: int | None = None,
     keys: Keys | None = None,
+    tos: int = 0,
 ) -> Transport:
     """A process listens where it was told to. What a network loses goes again."""
-    if endpoint.startswith(SCHEMES):
-        on_tcp = endpoint.startswith(SCHEMES[0])
-        make = TcpTransport if on_tcp else MptcpTransport
-        return Reliable(make(endpoint, incarnation, nursery, max_sockets, keys=keys), nursery)
-    return ZmqTransport(endpoint, incarnation, nursery, max_sockets)
+    if endpoint.startswith("ipc:"):
+        return ZmqTransport(endpoint, incarnation, nursery, max_sockets)
+    from runtime.wires import network_wiring
+
+    return network_wiring.open_transport(endpoint, incarnation, nursery, max_sockets, keys, tos)
 
 
 def wiring(net: Net, folder: str) -> Wiring:
@@ -133,26 +75,16 @@ def wiring(net: Net, folder: str) -> Wiring:
     """
     if net.kind == "ipc":
         return IpcWiring(folder)
-    keys = None
-    if not net.insecure:
-        keys = new_keys() if net.keys is None else keep_keys(net.keys)
-        if net.join_file is not None:
-            write_pass(net.join_file, Pass(public_of(keys.own), keys.member))
-    return (TcpWiring if net.kind == "tcp" else MptcpWiring)(net.listen, keys)
+    from runtime.wires import network_wiring
 
-
-def reserve_ports(kind: Kind, hosts: Sequence[str]) -> list[socket.socket]:
-    """Ports of these addresses, as a process on that network has them.
-
-    Raises:
-        OSError: one is no address of this host; it is named.
-    """
-    sites = [Site(host, 0) for host in hosts]
-    return (TcpWiring if kind == "tcp" else MptcpWiring)(sites, None)._reserve()
+    return network_wiring.wiring(net)
 
 
 class IpcWiring:
     """Sockets in the run folder, which is ours alone: no keys."""
+
+    modules: Sequence[str] = ()
+    tos = 0
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -171,115 +103,3 @@ class IpcWiring:
 
     def close(self) -> None:
         """There is nothing."""
-
-
-class TcpWiring:
-    """Ports of this host, reserved one by one, and a key pair for each node."""
-
-    kind: Kind = "tcp"
-
-    def __init__(self, listen: Sequence[Site], keys: Keys | None) -> None:
-        self._listen = listen
-        self._keys = keys
-        self._reserved: dict[int, list[socket.socket]] = {}
-        self._given: dict[int, Keys] = {}
-        self._failures: dict[int, str] = {}
-
-    def open(self, nursery: trio.Nursery) -> Reliable:
-        listening = listen_at(self._listen)
-        endpoint = self._text(CONTROLLER_INCARNATION, listening, self._keys)
-        wire = TcpTransport(
-            endpoint, CONTROLLER_INCARNATION, nursery, keys=self._keys, listening=listening
-        )
-        return Reliable(wire, nursery)
-
-    def endpoint(self, incarnation: int) -> str:
-        reserved = self._reserved[incarnation] = []
-        try:
-            reserved.extend(self._reserve())
-        except OSError as error:
-            self.forget(incarnation)
-            self._failures[incarnation] = f"there is no port for it: {error}"
-            return f"nowhere:{incarnation}"
-        keys = None
-        if self._keys is not None:
-            keys = self._given[incarnation] = self._keys.for_another()
-        return self._text(incarnation, reserved, keys)
-
-    def _text(self, incarnation: int, bound: Sequence[socket.socket], keys: Keys | None) -> str:
-        public = public_of(keys.own) if keys is not None else b""
-        sites = tuple(site_of(each) for each in bound)
-        return str(TcpEndpoint(sites, public, incarnation, self.kind))
-
-    def _reserve(self) -> list[socket.socket]:
-        return [reserve(site.host) for site in self._listen]
-
-    def keys(self, incarnation: int) -> Keys | None:
-        if incarnation in self._failures:
-            raise SpawnError(self._failures[incarnation])
-        return self._given.get(incarnation)
-
-    def forget(self, incarnation: int) -> None:
-        self._failures.pop(incarnation, None)
-        self._given.pop(incarnation, None)
-        for each in self._reserved.pop(incarnation, ()):
-            each.close()
-
-    def close(self) -> None:
-        for incarnation in list(self._reserved):
-            self.forget(incarnation)
-
-
-class MptcpWiring(TcpWiring):
-    """As over tcp, with one port for all addresses of a process.
-
-    A peer that is told of a further address tries the port that it knows.
-    """
-
-    kind: Kind = "mptcp"
-
-    def open(self, nursery: trio.Nursery) -> Reliable:
-        streams = Streams()
-
-        def bind(site: Site) -> socket.socket:
-            return listen_at([site], make=streams.make)[0]
-
-        listening = _one_port(self._listen, bind)
-        if streams.missing:
-            log.warning("%s: links are plain TCP", streams.missing)
-        endpoint = self._text(CONTROLLER_INCARNATION, listening, self._keys)
-        wire = MptcpTransport(
-            endpoint,
-            CONTROLLER_INCARNATION,
-            nursery,
-            keys=self._keys,
-            listening=listening,
-            streams=streams,
-        )
-        return Reliable(wire, nursery)
-
-    def _reserve(self) -> list[socket.socket]:
-        def bind(site: Site) -> socket.socket:
-            return reserve(site.host, site.port)
-
-        return _one_port([Site(site.host, 0) for site in self._listen], bind)
-
-
-def _one_port(sites: Sequence[Site], bind: Callable[[Site], socket.socket]) -> list[socket.socket]:
-    """Sockets bound there; ports that are 0 become the same, one that is free everywhere."""
-    asked = {site.port for site in sites if site.port}
-    for tries_left in reversed(range(_TRIES)):
-        free = min(asked, default=0)
-        bound: list[socket.socket] = []
-        try:
-            for site in sites:
-                bound.append(bind(Site(site.host, site.port or free)))
-                free = free or site_of(bound[-1]).port
-        except OSError as error:
-            for each in bound:
-                each.close()
-            if asked or error.errno != errno.EADDRINUSE or not tries_left:
-                raise
-        else:
-            return bound
-    raise AssertionError

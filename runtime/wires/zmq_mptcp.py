@@ -53,8 +53,9 @@ class MptcpTransport(TcpTransport):
         keys: Keys | None,
         listening: Sequence[sockets.socket] | None = None,
         streams: Streams | None = None,
+        tos: int = 0,
     ) -> None:
-        self.streams = streams or Streams()
+        self.streams = streams or Streams(tos=tos)
         self.outgoing: dict[str, Outgoing] = {}
         self.incoming: Incoming
         super().__init__(

@@ -31,6 +31,7 @@ import zmq
 from zmq.utils import z85
 
 from runtime.messages.codec import Buffer
+from runtime.multipath.link_report import StreamReport
 from runtime.network.gate import HANDSHAKE_S
 from runtime.network.keys import Keys
 from runtime.network.listening import best, listen_at, open_again, shut, site_of
@@ -38,6 +39,7 @@ from runtime.network.tcp_endpoint import Site, TcpEndpoint, parse_endpoint
 from runtime.wires.splitting import PIECE_BYTES, join, split
 from runtime.wires.transport import Message
 from runtime.wires.zmq_door import DOMAIN, Door
+from runtime.wires.zmq_refusal import Refusal, Refused
 from runtime.wires.zmq_transport import ZmqTransport
 
 CONNECT_MS = 3000
@@ -45,7 +47,6 @@ REDIAL_S = 3.0
 UNANSWERED_MS = 10_000
 _OVERHEAD_BYTES = 1024
 _OPTIONS = {
-    zmq.HANDSHAKE_IVL: int(HANDSHAKE_S * 1000),
     zmq.TCP_MAXRT: UNANSWERED_MS,
     zmq.TCP_KEEPALIVE: 1,
     zmq.TCP_KEEPALIVE_IDLE: 60,
@@ -54,10 +55,17 @@ _OPTIONS = {
 }
 
 
+def _set_options(socket: "zmq.Socket[bytes]") -> None:
+    socket.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE_S * 1000))
+    for option, value in _OPTIONS.items():
+        socket.set(option, value)
+
+
 class TcpTransport(ZmqTransport):
     """``keys`` None: no encryption, and anybody of this host may call.
 
-    ``listening``: sockets for the sites of ``endpoint``, ours from now on; made if None.
+    ``listening``: sockets for the sites of ``endpoint``, ours from now on; made if None. ``tos``:
+    the type of service of what is sent.
 
     Raises:
         ValueError: the endpoint is none, or is not loopback and there are no keys.
@@ -77,13 +85,17 @@ class TcpTransport(ZmqTransport):
         *,
         keys: Keys | None,
         listening: Sequence[sockets.socket] | None = None,
+        tos: int = 0,
     ) -> None:
         own = self._parse(endpoint)
         check_safe(own.sites, keys)
         self._keys = keys
+        self._tos = tos
         self._public = public_of(keys.member) if keys is not None else b""
         self._listening = listening or self._listen(own.sites)
         self._door: Door
+        self._hears = False
+        self._refusal: Refusal | None = None
         self.same_host = all(site.is_loopback for site in own.sites)
         super().__init__(endpoint, incarnation, nursery, max_sockets)
         nursery.start_soon(self._door.keep)
@@ -107,6 +119,7 @@ class TcpTransport(ZmqTransport):
 
     def _bind(self, router: "zmq.Socket[bytes]") -> None:
         self._guard(router)
+        router.set(zmq.TOS, self._tos)
         for each in self._listening:
             site = site_of(each)
             router.set(zmq.IPV6, int(site.is_v6))
@@ -114,8 +127,7 @@ class TcpTransport(ZmqTransport):
 
     def _guard(self, router: "zmq.Socket[bytes]") -> None:
         """Let nobody in without a key, and have that watched."""
-        for option, value in _OPTIONS.items():
-            router.set(option, value)
+        _set_options(router)
         if self._keys is not None:
             router.set(zmq.CURVE_SERVER, 1)
             router.set(zmq.CURVE_SECRETKEY, self._keys.own)
@@ -130,6 +142,7 @@ class TcpTransport(ZmqTransport):
         peer = self._parse(endpoint)
         self._prove(socket, peer)
         socket.set(zmq.CONNECT_TIMEOUT, CONNECT_MS)
+        socket.set(zmq.TOS, self._tos)
         site = best(peer.sites)
         socket.set(zmq.IPV6, int(site.is_v6))
         socket.connect(f"tcp://{site}")
@@ -138,8 +151,9 @@ class TcpTransport(ZmqTransport):
         """Take nobody else for the peer, and show it that we belong to the system."""
         if bool(peer.key) is not (self._keys is not None):
             raise ValueError("it has a key and we have none" if peer.key else "it has no key")
-        for option, value in _OPTIONS.items():
-            socket.set(option, value)
+        _set_options(socket)
+        if self._hears and self._refusal is None:
+            self._refusal = Refusal(self._context, socket)
         if self._keys is not None:
             socket.set(zmq.CURVE_SERVERKEY, peer.key)
             socket.set(zmq.CURVE_PUBLICKEY, self._public)
@@ -154,9 +168,32 @@ class TcpTransport(ZmqTransport):
             return message
         return message[0], join(message[1])
 
+    def hear_refusal(self) -> None:
+        """Before the first peer is connected to: see `refused`."""
+        self._hears = True
+
+    async def refused(self) -> Refused:
+        """Why the first peer lets nobody in, as soon as that is certain."""
+        if self._refusal is None:
+            raise RuntimeError("it was not asked to hear a refusal before it called")
+        return await self._refusal.told()
+
+    def reports(self) -> dict[str, StreamReport]:
+        """What is known of the link to each peer, by its endpoint."""
+        return {
+            endpoint: StreamReport(outgoing=True, tos=int(socket.get(zmq.TOS)))
+            for endpoint, socket in self._peers.items()
+        }
+
+    def incoming_reports(self) -> list[StreamReport]:
+        """Who calls is ZMQ's affair."""
+        return []
+
     def close(self, farewell: str = "") -> None:
         if not self._closed and hasattr(self, "_door"):
             self._door.close()
+            if self._refusal is not None:
+                self._refusal.close()
         super().close(farewell)
         for each in self._listening:
             each.close()

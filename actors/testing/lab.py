@@ -1,5 +1,10 @@
 """A laboratory: hosts that are network namespaces, and wires between them.
 
+    server, client = lab.pair(wires=2)      # `lab` is a fixture of the harness
+    lab.enter(server)                       # this process is on that host from now on
+    client.popen("regrow", "join", "10.0.1.1:5555", "--key", ...)
+    client.filter("output oifname eth1 drop")
+
 A `Host` is a namespace. Its verbs go in, do one thing, and come back; what they made (a socket, a
 process) stays inside. So one trio task can hold sockets of several hosts.
 
@@ -7,11 +12,14 @@ Invariants
 ----------
 * A namespace has no name: it ends with the last descriptor or process that holds it. What crashes
   leaves nothing behind, and nobody has to clean up after it.
-* This process is back in its own namespace whenever a verb has returned. Only its first thread
-  goes anywhere, and it never waits while it is away.
+* A process that `Host.popen` started does not outlive its host.
+* This process is back in its own namespace whenever a verb has returned, but for `Lab.enter`, and
+  at the end of the laboratory in any case. Only its first thread goes anywhere, and it never waits
+  within `Host.inside`.
 * Where a laboratory cannot be had, `missing` says why, in a sentence that helps.
 
-Needs root, or ``unshare -Urn`` around it; ``ip`` (iproute2), and ``nft`` for `Host.filter`.
+Needs root, or ``unshare -Urn`` around it; ``ip`` and ``tc`` (iproute2), ``nft`` for `Host.filter`,
+and ``/dev/net/tun`` for `Lab.open_wire`.
 """
 
 import ctypes
@@ -21,9 +29,10 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Final
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from typing import Any, Final
 
+from actors.testing.lab_wire import Wire, open_wire
 from runtime.multipath import counters
 
 _CLONE_NEWNET: Final = 0x40000000
@@ -73,6 +82,7 @@ class Host:
     def __init__(self, name: str, fd: int) -> None:
         self.name = name
         self._fd = fd
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     @property
     def path(self) -> str:
@@ -81,7 +91,7 @@ class Host:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """This thread is in the namespace; no waiting within the block."""
+        """This thread is in the namespace; nothing may be waited for within the block."""
         own = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         try:
             _call("setns", self._fd, _CLONE_NEWNET)
@@ -113,11 +123,13 @@ class Host:
         return done.stdout
 
     def popen(
-        self, *argv: str, environ: Mapping[str, str] | None = None
+        self, *argv: str, environ: Mapping[str, str] | None = None, **options: Any
     ) -> subprocess.Popen[bytes]:
-        """A process of this host, and all that it starts."""
+        """A process of this host, and all that it starts; ``options`` are those of Popen."""
         with self.inside():
-            return subprocess.Popen(argv, env=environ)
+            process = subprocess.Popen(argv, env=environ, **options)
+        self._processes.append(process)
+        return process
 
     def ip(self, *lines: str) -> None:
         """Commands of ``ip``, without its name, in one go."""
@@ -177,6 +189,10 @@ class Host:
         raise LookupError(f"{self.name} has no device {device}")
 
     def close(self) -> None:
+        """Its processes are gone, and so is what they had of it."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
         os.close(self._fd)
 
 
@@ -199,13 +215,13 @@ def open_host(name: str) -> Iterator[Host]:
         host.close()
 
 
-def connect(left: Host, right: Host, paths: int = 4) -> None:
+def connect(left: Host, right: Host, wires: int = 4, first: int = 1) -> None:
     """Pairs of veth: device ``eth1`` to ``eth4`` of one is a wire to that of the other.
 
-    On wire i: 10.0.i.1/24 and dead:beef:i::1/64 left, .2 and ::2 right. The right host reaches
-    every address of the left one by any wire.
+    On wire i, counted from ``first``: 10.0.i.1/24 and dead:beef:i::1/64 left, .2 and ::2 right. The
+    right host reaches every address of the left one by any wire.
     """
-    names = range(1, paths + 1)
+    names = range(first, first + wires)
     left.ip(
         *(f"link add eth{i} type veth peer name eth{i} netns {right.path}" for i in names),
         *(f"addr add 10.0.{i}.1/24 dev eth{i}" for i in names),
@@ -217,16 +233,16 @@ def connect(left: Host, right: Host, paths: int = 4) -> None:
         *(f"addr add dead:beef:{i}::2/64 dev eth{i} nodad" for i in names),
         *(f"link set eth{i} up" for i in names),
     )
-    restore_routes(left, right, paths)
+    restore_routes(left, right, wires, first)
 
 
-def restore_routes(left: Host, right: Host, paths: int = 4) -> None:
+def restore_routes(left: Host, right: Host, wires: int = 4, first: int = 1) -> None:
     """What `connect` had routed is routed again: a device that goes down loses its routes.
 
     Its IPv6 addresses too, at the host that took it down.
     """
     for host, last in ((left, 1), (right, 2)):
-        names = [i for i in range(1, paths + 1) if host.has_device(f"eth{i}")]
+        names = [i for i in range(first, first + wires) if host.has_device(f"eth{i}")]
         host.ip(
             *(f"addr replace dead:beef:{i}::{last}/64 dev eth{i} nodad" for i in names),
         )
@@ -236,12 +252,53 @@ def restore_routes(left: Host, right: Host, paths: int = 4) -> None:
     )
 
 
+class Lab:
+    """The hosts of one test, and what is between them; all of it ends with `open_lab`'s block."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    def host(self, name: str) -> Host:
+        """A host of its own, connected to nothing."""
+        host = self._stack.enter_context(open_host(name))
+        for which in ("all", "default"):  # answers may leave by another wire
+            host.sysctl(f"net.ipv4.conf.{which}.rp_filter", 0)
+        return host
+
+    def pair(self, wires: int = 2) -> tuple[Host, Host]:
+        """Two hosts, ``server`` and ``client``, and that many wires between them; see `connect`."""
+        server, client = self.host("server"), self.host("client")
+        connect(server, client, wires)
+        return server, client
+
+    def connect(self, left: Host, right: Host, wires: int = 1, first: int = 1) -> None:
+        """More wires; their numbers must be new to both hosts. See `connect`."""
+        connect(left, right, wires, first)
+
+    def open_wire(
+        self, left: Host, right: Host, number: int, *, seed: int = 0
+    ) -> AbstractAsyncContextManager[Wire]:
+        """A wire that delays, loses, corrupts, or is cut, by order; see `open_wire`."""
+        return open_wire(left, right, number, seed=seed)
+
+    def enter(self, host: Host) -> None:
+        """This process is on that host until the end: what it opens and starts is there."""
+        self._stack.enter_context(host.inside())
+
+
 @contextmanager
-def open_pair(paths: int = 4) -> Iterator[tuple[Host, Host]]:
-    """Two hosts, ``server`` and ``client``, and that many wires between them."""
-    with open_host("server") as server, open_host("client") as client:
-        for host in (server, client):
-            host.sysctl("net.ipv4.conf.all.rp_filter", 0)
-            host.sysctl("net.ipv4.conf.default.rp_filter", 0)
-        connect(server, client, paths)
-        yield server, client
+def open_lab() -> Iterator[Lab]:
+    """A laboratory without hosts.
+
+    Raises:
+        OSError, RuntimeError: there can be none, as `missing` would have said.
+    """
+    with ExitStack() as stack:
+        yield Lab(stack)
+
+
+@contextmanager
+def open_pair(wires: int = 4) -> Iterator[tuple[Host, Host]]:
+    """As `Lab.pair`."""
+    with open_lab() as lab:
+        yield lab.pair(wires)

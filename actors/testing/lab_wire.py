@@ -1,14 +1,17 @@
 """A wire between two hosts that is carried by hand: every packet passes through a trio task.
 
-For delay and loss where the kernel has no netem. Each end is a TUN device; what one host sends into
-its device is read here and written to the other's.
+For delay, loss and noise where the kernel has no netem. Each end is a TUN device; what one host
+sends into its device is read here and written to the other's.
 
 Invariants
 ----------
 * Packets of one direction never overtake each other.
-* Which of them are lost is a function of the seed and of their number.
+* Which of them are lost or corrupted is a function of the seed and of their number.
+* One that is corrupted has a bit of its last byte turned over: its checksum tells.
 * No more than `MAX_WAITING` wait in a direction: the rest are dropped, as by a full queue.
 """
+
+from __future__ import annotations
 
 import errno
 import fcntl
@@ -18,11 +21,13 @@ import struct
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from tests.lab import Host
+if TYPE_CHECKING:
+    from actors.testing.lab import Host
+
 
 MAX_WAITING: Final = 1_000
 _PACKET_BYTES: Final = 65_536
@@ -31,14 +36,20 @@ _TUN_NO_HEADER: Final = 0x1001
 
 
 class Direction:
-    """One way of a wire; its attributes may be changed at any time."""
+    """One way of a wire; its attributes may be changed at any time.
+
+    ``delay_s`` is every packet's, ``loss`` and ``noise`` are shares of them from 0 to 1, and when
+    it is ``cut`` nothing passes. ``carried``, ``lost`` and ``corrupted`` count packets.
+    """
 
     def __init__(self, source: int, target: int, seed: int) -> None:
         self.delay_s = 0.0
         self.loss = 0.0
+        self.noise = 0.0
         self.cut = False
         self.carried = 0
         self.lost = 0
+        self.corrupted = 0
         self._source, self._target = source, target
         self._random = random.Random(seed)
         self._waiting: deque[tuple[float, bytes]] = deque()
@@ -57,6 +68,9 @@ class Direction:
         if lost or self.cut or len(self._waiting) >= MAX_WAITING:
             self.lost += 1
             return
+        if self._random.random() < self.noise:
+            self.corrupted += 1
+            packet = packet[:-1] + bytes([packet[-1] ^ 1])
         self._waiting.append((trio.current_time() + self.delay_s, packet))
         self._some.set()
 
