@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from runtime.processes.marks import owner
 from runtime.processes.procfs import mapped_files
 from runtime.processes.run_folder import page_path
 from runtime.processes.status_page import (
@@ -96,6 +97,15 @@ def test_a_writer_that_was_killed_in_the_middle_leaves_the_record_before(tmp_pat
     found = read_status(str(path))
     assert found is not None
     assert (found.handler, found.since) == ("before", 1.0)
+
+
+def test_a_reader_is_not_taken_for_a_stray_of_the_node(tmp_path: Path) -> None:
+    path = page_path(str(tmp_path), 7)
+    StatusPage(path, 7).close()
+    with StatusReader(path) as reader:
+        assert reader.read().incarnation == 7
+        assert path not in mapped_files(os.getpid())
+        assert owner(os.getpid(), str(tmp_path), {}) is None
 
 
 def test_a_running_handler_has_an_age() -> None:

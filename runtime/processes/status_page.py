@@ -100,23 +100,22 @@ class StatusPage:
 
 
 class StatusReader:
-    """The reader's side: keeps the page mapped, so a look costs no system call."""
+    """The reader's side: it maps nothing, or it would be taken for one of the node's strays."""
 
     def __init__(self, path: str) -> None:
         """`FileNotFoundError` if there is no page (yet); `ValueError` if it is none of ours."""
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if os.fstat(fd).st_size < PAGE_BYTES:
+            if os.fstat(self._fd).st_size < PAGE_BYTES:
                 raise FileNotFoundError(f"{path} is not yet written")
-            self._page = mmap.mmap(fd, PAGE_BYTES, prot=mmap.PROT_READ)
-        finally:
-            os.close(fd)
-        magic, self._incarnation, self._pid = _HEAD.unpack_from(self._page)
-        if magic != _MAGIC:
-            self._page.close()
+            magic, self._incarnation, self._pid = _HEAD.unpack(self._at(0, _HEAD.size))
             if magic == 0:
                 raise FileNotFoundError(f"{path} is not yet written")
-            raise ValueError(f"{path} is no status page")
+            if magic != _MAGIC:
+                raise ValueError(f"{path} is no status page")
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -141,24 +140,34 @@ class StatusReader:
         return Status(
             incarnation=self._incarnation,
             pid=self._pid,
-            ticks=_TICKS.unpack_from(self._page, _TICKS_AT)[0],
+            ticks=self._word(_TICKS_AT),
             handled=handled,
             handler=handler.rstrip(b"\0").decode(errors="replace"),
             since=since,
-            left=bool(_TICKS.unpack_from(self._page, _LEFT_AT)[0]),
+            left=bool(self._word(_LEFT_AT)),
         )
 
     def _read_slot(self, at: int) -> tuple[int, int, float, bytes] | None:
-        (behind,) = _TICKS.unpack_from(self._page, at + _RECORD.size - 8)
-        record = bytes(self._page[at : at + _RECORD.size])
-        (front,) = _TICKS.unpack_from(self._page, at)
+        behind = self._word(at + _RECORD.size - 8)
+        record = self._at(at, _RECORD.size)
+        front = self._word(at)
         if not front or front != behind:
             return None
         number, handled, since, handler, _ = _RECORD.unpack(record)
         return number, handled, since, handler
 
+    def _word(self, at: int) -> int:
+        (word,) = _TICKS.unpack(self._at(at, _TICKS.size))
+        return int(word)
+
+    def _at(self, at: int, count: int) -> bytes:
+        found = os.pread(self._fd, count, at)
+        if len(found) < count:
+            raise ValueError("somebody has cut a status page short")
+        return found
+
     def close(self) -> None:
-        self._page.close()
+        os.close(self._fd)
 
 
 def read_status(path: str) -> Status | None:
