@@ -7,7 +7,8 @@ at least one of its node's marks:
   in one system only, so ``REGROW_RUN``, the run folder, says which;
 * the node's session, as long as it has not called ``setsid``;
 * the node's output file as descriptor 1 or 2;
-* the node's status page among its mapped files, as long as it has not exec'ed.
+* the node's status page among the files that it has mapped to write to, as long as it has not
+  exec'ed. Who reads a page maps it too, and is no stray.
 
 Only a process that has called ``setsid``, exec'ed with an emptied environment and redirected
 its output carries none. It is found by descent while an ancestor is found, or else at the end of

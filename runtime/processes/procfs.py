@@ -78,9 +78,13 @@ def environ(pid: int) -> dict[bytes, bytes]:
 
 
 def mapped_files(pid: int) -> set[str]:
-    """The files it has mapped; a deleted one ends in " (deleted)"."""
+    """The files that it has mapped to write to; a deleted one ends in " (deleted)"."""
     lines = (line.split(None, 5) for line in _read(f"/proc/{pid}/maps").splitlines())
-    return {os.fsdecode(line[5]) for line in lines if len(line) == 6 and line[5].startswith(b"/")}
+    return {
+        os.fsdecode(line[5])
+        for line in lines
+        if len(line) == 6 and line[5].startswith(b"/") and line[1].startswith(b"rw-s")
+    }
 
 
 def open_file(pid: int, fd: int) -> str:

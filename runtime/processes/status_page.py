@@ -100,22 +100,23 @@ class StatusPage:
 
 
 class StatusReader:
-    """The reader's side: it maps nothing, or it would be taken for one of the node's strays."""
+    """The reader's side: keeps the page mapped, so a look costs no system call."""
 
     def __init__(self, path: str) -> None:
         """`FileNotFoundError` if there is no page (yet); `ValueError` if it is none of ours."""
-        self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if os.fstat(self._fd).st_size < PAGE_BYTES:
+            if os.fstat(fd).st_size < PAGE_BYTES:
                 raise FileNotFoundError(f"{path} is not yet written")
-            magic, self._incarnation, self._pid = _HEAD.unpack(self._at(0, _HEAD.size))
+            self._page = mmap.mmap(fd, PAGE_BYTES, prot=mmap.PROT_READ)
+        finally:
+            os.close(fd)
+        magic, self._incarnation, self._pid = _HEAD.unpack_from(self._page)
+        if magic != _MAGIC:
+            self._page.close()
             if magic == 0:
                 raise FileNotFoundError(f"{path} is not yet written")
-            if magic != _MAGIC:
-                raise ValueError(f"{path} is no status page")
-        except BaseException:
-            self.close()
-            raise
+            raise ValueError(f"{path} is no status page")
 
     def __enter__(self) -> Self:
         return self
@@ -140,34 +141,24 @@ class StatusReader:
         return Status(
             incarnation=self._incarnation,
             pid=self._pid,
-            ticks=self._word(_TICKS_AT),
+            ticks=_TICKS.unpack_from(self._page, _TICKS_AT)[0],
             handled=handled,
             handler=handler.rstrip(b"\0").decode(errors="replace"),
             since=since,
-            left=bool(self._word(_LEFT_AT)),
+            left=bool(_TICKS.unpack_from(self._page, _LEFT_AT)[0]),
         )
 
     def _read_slot(self, at: int) -> tuple[int, int, float, bytes] | None:
-        behind = self._word(at + _RECORD.size - 8)
-        record = self._at(at, _RECORD.size)
-        front = self._word(at)
+        (behind,) = _TICKS.unpack_from(self._page, at + _RECORD.size - 8)
+        record = bytes(self._page[at : at + _RECORD.size])
+        (front,) = _TICKS.unpack_from(self._page, at)
         if not front or front != behind:
             return None
         number, handled, since, handler, _ = _RECORD.unpack(record)
         return number, handled, since, handler
 
-    def _word(self, at: int) -> int:
-        (word,) = _TICKS.unpack(self._at(at, _TICKS.size))
-        return int(word)
-
-    def _at(self, at: int, count: int) -> bytes:
-        found = os.pread(self._fd, count, at)
-        if len(found) < count:
-            raise ValueError("somebody has cut a status page short")
-        return found
-
     def close(self) -> None:
-        os.close(self._fd)
+        self._page.close()
 
 
 def read_status(path: str) -> Status | None:

@@ -20,7 +20,8 @@ from runtime.weather.partitions import Partition, partition_of
 from runtime.weather.weather import Rule, Weather, Whom
 
 _TRUSTED: Final = (
-    "nothing makes up for that in this system; open_virtual_system(reliable=True) does"
+    "nothing makes up for that in this system: open_virtual_system(reliable=True), or "
+    "@pytest.mark.regrow(reliable=True), does"
 )
 
 
