@@ -25,7 +25,7 @@ async def test_a_parcel_is_fetched(system):
     with trio.fail_after(10):
         assert await desk.ask(LossyDesk.collect, "parcel") == "parcel"
 """
-CODE = re.compile(r"^from actors\.explore.*?^\)$", re.DOTALL | re.MULTILINE)
+CODE = re.compile(r"^from actors\.testing\.explore.*?^\)$", re.DOTALL | re.MULTILINE)
 
 
 def run(pytester: pytest.Pytester, tests: str, *options: str) -> pytest.RunResult:

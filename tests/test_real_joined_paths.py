@@ -39,11 +39,9 @@ class Counter(Actor):
         return self.value
 
 
-# Each kind of loss at each end, and each path at least once.
+# Each kind of loss and each path once, each end twice.
 CELLS = [
-    Cell(loss, end, PATHS[(number + 2 * (end == "client")) % len(PATHS)])
-    for number, loss in enumerate(LOSSES)
-    for end in ENDS
+    Cell(loss, end, path) for loss, end, path in zip(LOSSES, (*ENDS, *ENDS), PATHS, strict=True)
 ]
 
 
