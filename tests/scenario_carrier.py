@@ -78,6 +78,7 @@ class _End:
         self.life = next(_lives)
         self.arrivals_in, self.arrivals = trio.open_memory_channel[bytes](1 << 16)
         self.endpoint = str(TcpEndpoint(sites, public_of(self.keys.own), self.life, "mptcp"))
+        self.reading = trio.CancelScope()
 
     def open(self, nursery: trio.Nursery) -> None:
         self.wire = MptcpTransport(
@@ -92,10 +93,17 @@ class _End:
         self.kept = Reliable(self.wire, nursery)
 
     async def read(self) -> None:
-        while True:
-            while (message := self.kept.receive()) is not None:
-                self.arrivals_in.send_nowait(b"".join(map(bytes, message[1])))
-            await self.kept.wait()
+        with self.reading:
+            while True:
+                while (message := self.kept.receive()) is not None:
+                    self.arrivals_in.send_nowait(b"".join(map(bytes, message[1])))
+                await self.kept.wait()
+
+    def leave(self, endpoint: str) -> None:
+        """Call that peer no more, not even to answer what it may still ask."""
+        self.reading.cancel()
+        self.kept.stop()
+        self.kept.disconnect(endpoint)
 
 
 class TransportCarrier:
@@ -136,7 +144,7 @@ class TransportCarrier:
         return b"".join(got)
 
     async def leave(self) -> None:
-        self._ends["client"].kept.disconnect(self._ends["server"].endpoint)
+        self._ends["client"].leave(self._ends["server"].endpoint)
 
     def close(self) -> None:
         for end in self._ends.values():
