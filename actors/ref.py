@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 from actors import requests
 from runtime.address import FOLLOW, Address
 from runtime.cells import calls
+from runtime.cells.call import current
 from runtime.cells.context import speaker
 from runtime.cells.stream import Stream
 from runtime.exits import ExitReason
-from runtime.messages.signature import signature_of
+from runtime.messages.signature import compiled, signature_of
 
 if TYPE_CHECKING:
     from actors.actor import Actor
@@ -55,8 +56,14 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
             TypeError, ValueError: an argument cannot travel, or is too large; nothing was sent.
             RuntimeError: the ask would wait for itself.
         """
-        signature = signature_of(handler)
-        return calls.ask(speaker(), self, signature, signature.bind(args, kwargs))
+        try:
+            signature = compiled[handler]
+        except (KeyError, TypeError):
+            signature = signature_of(handler)
+        plain = len(args) == signature.plain and not kwargs
+        given = args if plain else signature.bind(args, kwargs)
+        call = current.get()
+        return calls.ask(speaker() if call is None else call.cell, self, signature, given)
 
     def tell(
         self,
@@ -76,8 +83,14 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
             MailboxFullError: inside a handler, after 30 s without credit.
             TypeError, ValueError: an argument cannot travel, or is too large.
         """
-        signature = signature_of(handler)
-        return calls.tell(speaker(), self, signature, signature.bind(args, kwargs))
+        try:
+            signature = compiled[handler]
+        except (KeyError, TypeError):
+            signature = signature_of(handler)
+        plain = len(args) == signature.plain and not kwargs
+        given = args if plain else signature.bind(args, kwargs)
+        call = current.get()
+        return calls.tell(speaker() if call is None else call.cell, self, signature, given)
 
     def tell_nowait(
         self,

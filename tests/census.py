@@ -108,8 +108,9 @@ def _of_cell(cell: Mailbox) -> Iterator[str]:
         yield f"{cell.in_flight.message} in flight"
     if cell.apart or cell.sources:
         yield f"apart {cell.apart}, sources {cell.sources}"
-    if cell.mailbox or cell._bytes or cell.reentrants:
-        yield f"{len(cell.mailbox)} messages, {cell._bytes} bytes, {cell.reentrants} reentrant"
+    if cell.mailbox or cell.waiting_bytes or cell.reentrants:
+        waiting = f"{len(cell.mailbox)} messages, {cell.waiting_bytes} bytes"
+        yield f"{waiting}, {cell.reentrants} reentrant"
     if cell.taken:
         yield "taken"
     if cell.scope is not None and cell.scope.cancel_called:

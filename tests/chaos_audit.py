@@ -164,8 +164,8 @@ class Auditor:
             left["starts"] = exchange.local_cells._starting
             left["wishes"] = exchange.local_cells._wanted
         for cell in exchange.cells.values():
-            if cell.reentrants or cell.more or cell._bytes:
-                left["counts"] = cell.reentrants, cell.more, cell._bytes
+            if cell.reentrants or cell.more or cell.waiting_bytes:
+                left["counts"] = cell.reentrants, cell.more, cell.waiting_bytes
         for peer in exchange.peers.values():
             if peer.dead is None and peer.pending:
                 left[f"pending at {peer.endpoint}"] = peer.pending

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 import trio
@@ -11,9 +14,11 @@ from runtime.cells import runs
 from runtime.cells.cell import Cell
 from runtime.messages import envelope as wire
 from runtime.messages.behaviour import Behaviour
-from runtime.messages.codec import MAX_RUN, Batch, decode
+from runtime.messages.codec import MAX_RUN, Batch, Buffer, decode
 from runtime.traffic.credit import Window
+from runtime.traffic.outbox import FLOOD_S
 from runtime.traffic.settling import REPORT_S
+from runtime.wires.memory import faithful
 from tests.small_world import SmallWorld, ask, open_small_world, pair, tell, tell_nowait
 
 
@@ -123,10 +128,17 @@ def simple(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-async def teller_and_scribe(world: SmallWorld) -> tuple[Cell, Cell, Scribe]:
+@pytest.fixture(params=[True, False], ids=["here", "afar"])
+def near(request: pytest.FixtureRequest) -> bool:
+    """Whether both cells are in one process."""
+    return bool(request.param)
+
+
+async def teller_and_scribe(world: SmallWorld, near: bool = False) -> tuple[Cell, Cell, Scribe]:
     scribe = Scribe()
-    teller = world.mute(await world.process("here"), "teller")
-    cell = await world.cell(await world.process("there"), "scribe", scribe)
+    here = await world.process("here")
+    teller = world.mute(here, "teller")
+    cell = await world.cell(here if near else await world.process("there"), "scribe", scribe)
     return teller, cell, scribe
 
 
@@ -136,10 +148,10 @@ def account(window: Window) -> dict[str, int]:
 
 
 async def test_a_run_is_handled_in_order_and_accounted_for(
-    simple: bool, autojump_clock: MockClock
+    simple: bool, near: bool, autojump_clock: MockClock
 ) -> None:
     async with open_small_world(simple) as world:
-        teller, cell, scribe = await teller_and_scribe(world)
+        teller, cell, scribe = await teller_and_scribe(world, near)
         for number in range(1000):
             await tell(teller, cell, Scribe.note, number)
         await trio.sleep(REPORT_S * 2)
@@ -150,10 +162,10 @@ async def test_a_run_is_handled_in_order_and_accounted_for(
 
 
 async def test_one_that_does_not_fit_is_refused_and_the_others_are_handled(
-    simple: bool, autojump_clock: MockClock
+    simple: bool, near: bool, autojump_clock: MockClock
 ) -> None:
     async with open_small_world(simple) as world:
-        teller, cell, scribe = await teller_and_scribe(world)
+        teller, cell, scribe = await teller_and_scribe(world, near)
         for value in (1, 2, "three", 4):
             tell_nowait(teller, cell, Odd.note, value)
         await trio.sleep(REPORT_S * 2)
@@ -162,26 +174,26 @@ async def test_one_that_does_not_fit_is_refused_and_the_others_are_handled(
 
 
 async def test_one_that_raises_ends_the_cell_and_the_rest_is_refused(
-    simple: bool, autojump_clock: MockClock
+    simple: bool, near: bool, autojump_clock: MockClock
 ) -> None:
     async with open_small_world(simple) as world:
-        teller, cell, scribe = await teller_and_scribe(world)
+        teller, cell, scribe = await teller_and_scribe(world, near)
         for number in (1, 2, -3, 4, 5):
             tell_nowait(teller, cell, Scribe.note, number)
+        window = pair(teller, cell).window
         await trio.sleep(REPORT_S * 2)
         assert scribe.heard == [1, 2, -3]
         assert world.ends["scribe"].error == "ValueError"
         assert world.ends["scribe"].handler == "note"
-        window = pair(teller, cell).window
         assert account(window) == {"sent": 5, "handled": 2, "failed": 1, "rejected": 2}
         assert window.done_bytes == window.bytes_sent
 
 
 async def test_what_was_handled_before_one_that_waits_is_reported_while_it_waits(
-    simple: bool, autojump_clock: MockClock
+    simple: bool, near: bool, autojump_clock: MockClock
 ) -> None:
     async with open_small_world(simple) as world:
-        teller, cell, scribe = await teller_and_scribe(world)
+        teller, cell, scribe = await teller_and_scribe(world, near)
         for number in range(5):
             tell_nowait(teller, cell, Scribe.wait_at_two, number)
         await trio.sleep(REPORT_S * 2)
@@ -194,35 +206,83 @@ async def test_what_was_handled_before_one_that_waits_is_reported_while_it_waits
 
 
 async def test_a_cell_that_ends_in_the_middle_begins_no_other(
-    simple: bool, autojump_clock: MockClock
+    simple: bool, near: bool, autojump_clock: MockClock
 ) -> None:
     async with open_small_world(simple) as world:
-        teller, cell, scribe = await teller_and_scribe(world)
+        teller, cell, scribe = await teller_and_scribe(world, near)
         for number in range(5):
             tell_nowait(teller, cell, Scribe.leave_at_two, number)
+        window = pair(teller, cell).window
         await trio.sleep(REPORT_S * 2)
         assert scribe.heard == [0, 1, 2]
-        assert account(pair(teller, cell).window) == {"sent": 5, "handled": 3, "rejected": 2}
+        assert account(window) == {"sent": 5, "handled": 3, "rejected": 2}
 
 
 async def test_a_cell_that_is_interrupted_in_the_middle_loses_no_account(
-    simple: bool, autojump_clock: MockClock
+    simple: bool, near: bool, autojump_clock: MockClock
 ) -> None:
     async with open_small_world(simple) as world:
-        teller, cell, scribe = await teller_and_scribe(world)
+        teller, cell, scribe = await teller_and_scribe(world, near)
         for number in range(5):
             tell_nowait(teller, cell, Scribe.wait_at_two, number)
+        window = pair(teller, cell).window
         await wait_all_tasks_blocked()
         cell.stop(True)
         await trio.sleep(REPORT_S * 2)
         assert scribe.heard == [0, 1, 2]
         expected = {"sent": 5, "handled": 2, "failed": 1, "rejected": 2}
-        assert account(pair(teller, cell).window) == expected
+        assert account(window) == expected
 
 
-async def test_an_ask_between_tells_keeps_its_turn(simple: bool, autojump_clock: MockClock) -> None:
-    async with open_small_world(simple) as world:
+@pytest.mark.parametrize(("tick_s", "messages"), [(0.0, 1), (FLOOD_S, 5)])
+async def test_a_flood_gathers_over_its_pauses_but_not_for_long(
+    tick_s: float, messages: int, autojump_clock: MockClock
+) -> None:
+    async with open_small_world(simple=False) as world:
         teller, cell, scribe = await teller_and_scribe(world)
+        await tell(teller, cell, Scribe.note, 0)  # they know each other, and there is credit
+        await trio.sleep(REPORT_S * 2)
+        here, now, sent = teller.exchange, 0.0, Counter[int]()
+        here.clock, here.tells = lambda: now, 0
+
+        def count(source: int, target: int, frames: Sequence[Buffer]) -> Sequence[float]:
+            sent[source] += 1
+            return faithful(source, target, frames)
+
+        world.weather = count
+        for number in range(640):
+            await tell(teller, cell, Scribe.note, number)
+            if number % 64 == 63:
+                now += tick_s
+        await trio.sleep(REPORT_S * 2)
+        assert sent[here.address.incarnation] == messages
+        assert scribe.heard == [0, *range(640)]
+
+
+async def test_a_flood_holds_back_nobody_who_waits(autojump_clock: MockClock) -> None:
+    async with open_small_world(simple=False) as world:
+        teller, cell, scribe = await teller_and_scribe(world)
+        teller.exchange.clock = lambda: 0.0
+        flooding = True
+
+        async def flood() -> None:
+            number = 0
+            while flooding:
+                await tell(teller, cell, Scribe.note, number := number + 1)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flood)
+            for _ in range(10):
+                await ask(teller, cell, Scribe.ping)
+            flooding = False
+        assert scribe.heard
+
+
+async def test_an_ask_between_tells_keeps_its_turn(
+    simple: bool, near: bool, autojump_clock: MockClock
+) -> None:
+    async with open_small_world(simple) as world:
+        teller, cell, scribe = await teller_and_scribe(world, near)
         tell_nowait(teller, cell, Scribe.note, 1)
         tell_nowait(teller, cell, Scribe.note, 2)
         await ask(teller, cell, Scribe.ping)
@@ -277,3 +337,31 @@ async def test_a_mailbox_counts_the_messages_of_a_run(autojump_clock: MockClock)
         scribe.gate.set()
         await wait_all_tasks_blocked()
         assert (cell.more, scribe.heard) == (0, [2, 1, 1, 1, 1, 1, 1])
+
+
+async def test_tells_of_one_process_are_a_run_while_they_wait(autojump_clock: MockClock) -> None:
+    async with open_small_world() as world:
+        teller, cell, scribe = await teller_and_scribe(world, near=True)
+        for number in range(MAX_RUN + 2):
+            tell_nowait(teller, cell, Scribe.note, number)
+        tell_nowait(teller, cell, Scribe.wait_at_two, -1)
+        tell_nowait(teller, cell, Scribe.note, -2)
+        counts = [getattr(part[0], "count", 1) for _, part in cell.mailbox]
+        assert (counts, cell.more) == ([MAX_RUN, 2, 1, 1], MAX_RUN)
+        await wait_all_tasks_blocked()
+        assert (scribe.heard[:-2], scribe.heard[-2:]) == ([*range(MAX_RUN + 2)], [-1, -2])
+
+
+async def test_a_full_mailbox_takes_in_no_more_of_its_own_process(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_small_world() as world:
+        here = await world.process("here")
+        teller = world.mute(here, "teller")
+        cell = await world.cell(here, "scribe", Scribe(), mailbox_messages=8)
+        for number in range(4):
+            tell_nowait(teller, cell, Scribe.note, number)
+        inbound = cell.inbounds[0]
+        for _ in range(6):
+            cell.deliver_here(inbound, "note", bytearray(b"\x91\x01"))
+        assert (len(cell.mailbox), cell.more, inbound.ledger.rejected) == (1, 7, 2)

@@ -169,7 +169,8 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
             outbound.cancel(id)
         if slot.weight:
             outbound.window.reply_bytes -= slot.weight
-            outbound.wake()
+            if outbound.waiters:
+                outbound.wake()
     answer = slot.answer
     if type(answer) is wire.Reply:
         return signature.decode_result(slot.payload, slot.buffers)
@@ -242,8 +243,12 @@ async def _breathe_now(exchange: Exchange) -> None:
         exchange.tells >= TELLS_BETWEEN_CHECKPOINTS
         or exchange.clock() - exchange.breathed_at > TELLING_S
     ):
+        exchange.flooding = exchange.tells >= TELLS_BETWEEN_CHECKPOINTS
         exchange.tells = 0
-        await trio.lowlevel.checkpoint()
+        try:
+            await trio.lowlevel.checkpoint()
+        finally:
+            exchange.flooding = False
         exchange.breathed_at = exchange.clock()
 
 
@@ -297,8 +302,14 @@ def _send(
             raise MailboxFullError(f"mailbox of {source.address.name} is full")
         return outbound, payload, positions, buffers, weight
     if outbound.local is not None:
-        message = wire.Tell(outbound.number, signature.name, size, tuple(positions))
-        deliver_here(outbound.local, _part(message, body, start, buffers))
+        if buffers:
+            message = wire.Tell(outbound.number, signature.name, size, tuple(positions))
+            deliver_here(outbound.local, _part(message, body, start, buffers))
+        else:
+            arguments = body[start:]
+            del body[start:]
+            if outbound.local.cell is not None:
+                outbound.local.cell.deliver_here(outbound.local, signature.name, arguments)
     else:
         # What Outbox.post does, but for the age of the batch: a flood of tells fills it fast.
         if buffers:

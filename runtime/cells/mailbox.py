@@ -44,7 +44,6 @@ class Mailbox(Seat):
     """A cell as its senders see it."""
 
     __slots__ = (
-        "_bytes",
         "_reentrant",
         "_release",
         "_slices",
@@ -77,6 +76,7 @@ class Mailbox(Seat):
         "slice_began",
         "sources",
         "taken",
+        "waiting_bytes",
     )
 
     def __init__(
@@ -124,7 +124,7 @@ class Mailbox(Seat):
         # What was handled last, until `Exchange` looks for what is idle: freed at once, 8 MiB there
         # and back went from 6 to 17 ms, for the heap gave its top away each time.
         self.last: object = None
-        self._bytes = 0
+        self.waiting_bytes = 0
         self.handler = ""
         self.handler_since = 0.0
 
@@ -147,7 +147,7 @@ class Mailbox(Seat):
             self.exchange.fail(inbound, part, "wire", why)
         elif mailbox and (
             len(mailbox) + self.more >= self.mailbox_messages
-            or self._bytes + weight > self.mailbox_bytes
+            or self.waiting_bytes + weight > self.mailbox_bytes
         ):
             why = f"mailbox of {self.address.name} is full ({len(mailbox)})"
             self.exchange.fail(inbound, part, "full", why)
@@ -161,7 +161,7 @@ class Mailbox(Seat):
             self.exchange.fail(inbound, part, "cycle", f"ask cycle: {cycle}")
         elif not (self._reentrant and self._let_in_at_once(inbound, part)):
             mailbox.append((inbound, part))
-            self._bytes += weight
+            self.waiting_bytes += weight
             if not self.ready and not self.taken:
                 self.exchange.reading.wake(self)
 
@@ -180,7 +180,7 @@ class Mailbox(Seat):
                 self.mailbox
                 and (
                     waiting + message.count > self.mailbox_messages
-                    or self._bytes + message.size > self.mailbox_bytes
+                    or self.waiting_bytes + message.size > self.mailbox_bytes
                 )
             )
         ):
@@ -190,10 +190,19 @@ class Mailbox(Seat):
                 self.deliver(inbound, each)
         else:
             self.mailbox.append((inbound, part))
-            self._bytes += message.size
+            self.waiting_bytes += message.size
             self.more += message.count - 1
             if not self.ready and not self.taken:
                 self.exchange.reading.wake(self)
+
+    def deliver_here(self, inbound: Inbound, handler: str, arguments: bytearray) -> None:
+        """Take in a tell of this process, or refuse it: as the next one of a run, if it can be."""
+        if runs.lengthen(self, inbound, handler, arguments):
+            return
+        signature = self.handlers.get(handler)
+        alone = signature is None or signature.reentrant or signature.streams or self.confirms
+        payload = memoryview(arguments) if alone else arguments  # to a view nothing is added
+        self.deliver(inbound, (wire.Tell(inbound.number, handler, len(arguments)), payload, ()))
 
     def _refusal(self, handler: str) -> str:
         """Why a run is not taken in."""
@@ -254,7 +263,7 @@ class Mailbox(Seat):
 
     def unqueued(self, part: Part) -> None:
         """A message has been taken out of the mailbox."""
-        self._bytes -= weigh(part)
+        self.waiting_bytes -= weigh(part)
 
     def _could_never_run(self, handler: str) -> bool:
         """Whether a handler waits for the one that is suspended."""
@@ -279,7 +288,7 @@ class Mailbox(Seat):
             message = part[0]
             if its_inbound is inbound and type(message) is wire.Ask and message.id == id:
                 del self.mailbox[number]
-                self._bytes -= weigh(part)
+                self.waiting_bytes -= weigh(part)
                 self.exchange.settle(inbound, Fate.EXPIRED, part)
                 signature = self.handlers.get(message.handler)
                 self.reentrants -= signature is not None and signature.reentrant

@@ -23,9 +23,10 @@ import msgspec
 
 from runtime.cells.call import Call, current
 from runtime.messages import envelope as wire
-from runtime.messages.codec import MAX_RUN, Part
+from runtime.messages.codec import MAX_RUN, Part, Payload
 
 if TYPE_CHECKING:
+    from runtime.cells.mailbox import Mailbox
     from runtime.cells.service import Service
     from runtime.traffic.exchange import Exchange
     from runtime.traffic.pair import Inbound
@@ -37,7 +38,7 @@ PAGE_S = 0.001
 _arrays: msgspec.msgpack.Decoder[list[msgspec.Raw]] = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
-def headed(payload: memoryview, count: int) -> bytes:
+def headed(payload: Payload, count: int) -> bytes:
     """The arguments of a run, as one array."""
     return b"\xdc" + count.to_bytes(2, "big") + payload
 
@@ -45,6 +46,33 @@ def headed(payload: memoryview, count: int) -> bytes:
 def is_run(message: wire.Tells) -> bool:
     """Whether it can be one at all."""
     return 1 <= message.count <= MAX_RUN
+
+
+def lengthen(cell: Mailbox, inbound: Inbound, handler: str, arguments: bytearray) -> bool:
+    """Add a tell of this process to the run that came last, if it is one of its kind.
+
+    Only what was told in this process, and may be a run, waits as a bytearray.
+    """
+    mailbox = cell.mailbox
+    if not mailbox:
+        return False
+    sender, (message, payload, _) = mailbox[-1]
+    if sender is not inbound or type(payload) is not bytearray or message.handler != handler:
+        return False
+    count = 1 if type(message) is wire.Tell else message.count
+    size = len(arguments)
+    if (
+        count == MAX_RUN
+        or len(mailbox) + cell.more >= cell.mailbox_messages
+        or cell.waiting_bytes + size > cell.mailbox_bytes
+    ):
+        return False
+    payload += arguments
+    run = wire.Tells(message.pair, handler, message.size + size, count + 1)
+    mailbox[-1] = inbound, (run, payload, ())
+    cell.waiting_bytes += size
+    cell.more += 1
+    return True
 
 
 def take_apart(part: Part) -> list[Part]:

@@ -98,7 +98,7 @@ class Service(Mailbox):
             inbound, part = mailbox.popleft()
             message, payload, buffers = part
             weight = weigh(part) if buffers else message.size
-            self._bytes -= weight
+            self.waiting_bytes -= weight
             signature = handlers.get(message.handler)
             if signature is None:
                 signature = message  # a hook is both; a stranger was refused when it came
@@ -205,7 +205,7 @@ class Service(Mailbox):
     def _put_back(self, inbound: Inbound, parts: Sequence[Part]) -> None:
         for part in reversed(parts):
             self.mailbox.appendleft((inbound, part))
-            self._bytes += part[0].size
+            self.waiting_bytes += part[0].size
 
     def suspended(self, call: Call) -> None:
         """An ordinary handler waits from now on."""

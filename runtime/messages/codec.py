@@ -31,7 +31,8 @@ from runtime.messages import envelope
 from runtime.messages.envelope import Envelope
 
 Buffer = bytes | bytearray | memoryview
-Part = tuple[Any, memoryview, Sequence[memoryview]]
+Payload = memoryview | bytearray
+Part = tuple[Any, Payload, Sequence[memoryview]]
 """(envelope, payload, buffers), as `decode` gives them."""
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -66,7 +67,7 @@ class Batch:
 
     __slots__ = (
         "_append", "_run_handler", "_run_pair", "_run_room", "_run_size", "body", "buffer_bytes",
-        "buffers", "count", "head",
+        "buffers", "count", "head", "patient",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -75,6 +76,8 @@ class Batch:
         self.buffers: list[Buffer] = []
         self.buffer_bytes = 0
         self.count = 0
+        self.patient = True
+        """Nothing is in it but tells: nobody waits for what it brings."""
         self._run_pair = self._run_size = 0
         self._run_handler = ""  # of the run that is still open
         self._run_room = 0  # so many tells more it may take
@@ -95,6 +98,7 @@ class Batch:
             del head[start:]
             raise
         self.count += 1
+        self.patient = False
         return len(head) + len(self.body) + self.buffer_bytes >= FLUSH_BYTES
 
     def tell(self, pair: int, handler: str, size: int) -> bool:
@@ -135,6 +139,7 @@ class Batch:
         self.head = bytearray(_FRONT_BYTES)
         self.body.clear()
         self.count = 0
+        self.patient = True
         if not buffers:
             return [batch]
         self.buffers = []

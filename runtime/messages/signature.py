@@ -58,7 +58,6 @@ class Parameters:
         "_arguments",
         "_arrays",
         "_buffer_kinds",
-        "_plain",
         "_row",
         "_signature",
         "_slim",
@@ -68,6 +67,7 @@ class Parameters:
         "function",
         "hints",
         "parameters",
+        "plain",
         "qualified",
         "run",
     )
@@ -84,7 +84,7 @@ class Parameters:
         self.parameters = tuple(p.name for p in rest)
         self.arity = len(rest)
         keywords = [p.name for p in rest if p.kind is p.KEYWORD_ONLY]
-        self._plain = -1 if keywords else self.arity
+        self.plain = -1 if keywords else self.arity
         self.run = _with_keywords(function, keywords) if keywords else function
         try:
             self.hints = get_type_hints(function)
@@ -127,7 +127,7 @@ class Parameters:
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The complete arguments in order, or the `TypeError` that a plain call would raise."""
-        if len(args) == self._plain and not kwargs:
+        if len(args) == self.plain and not kwargs:
             return args
         try:
             bound = self._signature.bind(None, *args, **kwargs)
@@ -311,7 +311,7 @@ class Signature(Parameters):
         return result
 
 
-_compiled: dict[Callable[..., Any], Signature] = {}
+compiled: dict[Callable[..., Any], Signature] = {}
 
 
 def signature_of(function: Callable[..., Any]) -> Signature:
@@ -321,7 +321,7 @@ def signature_of(function: Callable[..., Any]) -> Signature:
         TypeError: it is no handler: a lambda, a bound, static or class method, a plain def.
     """
     try:
-        return _compiled[function]
+        return compiled[function]
     except (KeyError, TypeError):
         pass
     if not isinstance(function, types.FunctionType):
@@ -329,8 +329,8 @@ def signature_of(function: Callable[..., Any]) -> Signature:
     parameters = list(inspect.signature(function).parameters)
     if not parameters or parameters[0] != "self" or function.__name__.startswith("_"):
         raise TypeError(f"{function.__qualname__} is not a public method of an actor")
-    compiled = _compiled[function] = Signature(function)
-    return compiled
+    signature = compiled[function] = Signature(function)
+    return signature
 
 
 def _with_keywords(function: Callable[..., Any], keywords: list[str]) -> Callable[..., Any]:

@@ -32,6 +32,10 @@ BATCH_S = 0.0002
 works while we go on: 64 asks in flight went from 70,000 to 105,000 a second. Fewer are not
 worth a message of their own: the shell's lines took a third more."""
 
+FLOOD_S = 0.0005
+"""A flood of tells that only pauses for others gathers its batch for so long at most: that costs
+both ends a fifth less than a message for every pause."""
+
 
 class Outbox:
     """The peers of one process, and what is on its way to them.
@@ -56,6 +60,8 @@ class Outbox:
         self.clock: Callable[[], float] = monotonic
         self._hello = wire.Hello(address, boot_id, wire.VERSION)
         self._posted: list[Peer] = []
+        self.flooding = False
+        """Whether a task that has told and told goes on with it in the next tick."""
 
     def peer(self, endpoint: str) -> Peer:
         """The process at ``endpoint``, known or not."""
@@ -160,6 +166,9 @@ class Outbox:
         posted, self._posted = self._posted, []
         taken = True
         for peer in posted:
+            if self.flooding and peer.batch.patient and self.clock() - peer.posted_at < FLOOD_S:
+                self._posted.append(peer)
+                continue
             peer.posted = False
             if peer.batch.count:
                 taken &= self.send(peer)
