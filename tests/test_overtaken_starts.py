@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.lowlevel import checkpoint
 
-from actors import Actor, ActorDeadError
+from actors import Actor, ActorDeadError, SpawnError
 from actors.testing.virtual import VirtualSystem, open_virtual_system
 
 
@@ -36,6 +36,30 @@ async def test_a_start_is_overtaken_by_the_end_of_its_parent(
             await parent.stop()
     assert await system.tree() == []
     assert {*refusals} <= {"parent is not alive", "no actor is named parent"}
+
+
+@pytest.mark.parametrize("steps", range(40))
+async def test_a_restart_is_overtaken_by_the_end_of_its_parent(
+    steps: int, system: VirtualSystem
+) -> None:
+    parent = await system.spawn(Parent, name="parent")
+    child = await system.spawn(Parent, name="child", parent=parent)
+    await system.spawn(Parent, name="grandchild", parent=child)
+    await child.kill()
+
+    async def restart() -> None:
+        with suppress(ActorDeadError, SpawnError, LookupError):
+            await child.restart()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(restart)
+            for _ in range(steps):
+                await checkpoint()
+            await parent.stop()
+    assert await system.tree() == []
+    assert not system.nodes.records
+    await system.spawn(Parent, name="child")
 
 
 class Slow(Actor):

@@ -63,9 +63,9 @@ class Stopping:
 
     async def stop_under(self, name: str, but: str = "") -> None:
         """All that hang under it, if it has a place, are ended and forgotten; ``but`` one."""
-        if name in self._nodes.places:
-            children = self._nodes.places.children(name)
-            await self._stop_all([each for each in children if each != but])
+        places = self._nodes.places
+        while name in places and (rest := [each for each in places.children(name) if each != but]):
+            await self._stop_all(rest)  # one who was just about to live again is there still
 
     async def stop_unnamed_under(self, name: str) -> None:
         """The same for those who were given no name: they belong to one incarnation of it."""
@@ -79,7 +79,12 @@ class Stopping:
             return
         async with trio.open_nursery() as nursery:
             for name in names:
-                nursery.start_soon(self.stop, self._nodes.records[name])
+                nursery.start_soon(self._stop_holder, name)
+
+    async def _stop_holder(self, name: str) -> None:
+        holder = self._nodes.records.get(name)
+        if holder is not None:
+            await self.stop(holder)
 
     async def end_alone(self, record: Record, reason: ExitReason | None = None) -> None:
         """It has ended, for this reason if it can be told; those under it go on."""
