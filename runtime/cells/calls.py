@@ -21,6 +21,7 @@ from runtime.cells.call import current
 from runtime.cells.deadlines import effective_deadline
 from runtime.cells.following import NotLookedUp, follow, holder
 from runtime.cells.inplace import handle_here
+from runtime.cells.runs import go_on
 from runtime.errors import (
     ActorDeadError,
     MailboxFullError,
@@ -220,6 +221,19 @@ async def tell(
     source: Service, target: Address, signature: Signature, args: tuple[Any, ...]
 ) -> None:
     """Send a message; wait only for credit. See `actors.ActorRef.tell`."""
+    exchange = source.exchange
+    outbound = source.outbounds.get(target.incarnation)
+    if (
+        outbound is not None
+        and (peer := outbound.peer).batch.run is not None
+        and not (outbound.waiters or peer.verdict or peer.dead or exchange.closed)
+        and target.system == exchange.address.system
+        and go_on(peer.batch, outbound, signature, args)
+    ):
+        exchange.tells += 1
+        if not exchange.tells & 7:
+            await _breathe_now(exchange)
+        return
     try:
         waiting = _send(source, target, signature, args)
     except NotLookedUp:
@@ -230,7 +244,6 @@ async def tell(
             await wait_for_credit(outbound, weight)
             _post(outbound, signature, payload, positions, buffers)
             return
-        exchange = source.exchange
         exchange.tells += 1
         if not exchange.tells & 7:
             await _breathe_now(exchange)

@@ -23,18 +23,20 @@ import msgspec
 
 from runtime.cells.call import Call, current
 from runtime.messages import envelope as wire
-from runtime.messages.codec import MAX_RUN, Part, Payload
+from runtime.messages.codec import FLUSH_BYTES, MAX_RUN, Batch, Part, Payload
 
 if TYPE_CHECKING:
     from runtime.cells.mailbox import Mailbox
     from runtime.cells.service import Service
+    from runtime.messages.signature import Signature
     from runtime.traffic.exchange import Exchange
-    from runtime.traffic.pair import Inbound
+    from runtime.traffic.pair import Inbound, Outbound
 
 SLICE_S = 0.0002
 PAGE_S = 0.001
 """How old the status page's instant may be while short handlers follow each other."""
 
+_append = msgspec.msgpack.Encoder().encode_into
 _arrays: msgspec.msgpack.Decoder[list[msgspec.Raw]] = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
@@ -46,6 +48,34 @@ def headed(payload: Payload, count: int) -> bytes:
 def is_run(message: wire.Tells) -> bool:
     """Whether it can be one at all."""
     return 1 <= message.count <= MAX_RUN
+
+
+def go_on(batch: Batch, outbound: Outbound, signature: Signature, args: tuple[Any, ...]) -> bool:
+    """Add a tell to the run that is open in the batch, if it is one of its kind, can travel, and
+    has credit."""
+    run = batch.run
+    if (
+        run is None
+        or run.handler is not signature.name
+        or run.pair != outbound.number
+        or run.count == MAX_RUN
+        or not signature.slim
+    ):
+        return False
+    body = batch.body
+    start = len(body)
+    try:
+        _append(args, body, -1)
+    except Exception:  # who goes the long way is told why
+        pass
+    else:
+        size = len(body) - start
+        if start + size < FLUSH_BYTES and outbound.window.take(size):
+            run.count += 1
+            run.size += size
+            return True
+    del body[start:]
+    return False
 
 
 def lengthen(cell: Mailbox, inbound: Inbound, handler: str, arguments: bytearray) -> bool:

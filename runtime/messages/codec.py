@@ -62,12 +62,23 @@ _SIZED = frozenset(
 )  # fmt: skip
 
 
+class OpenRun:
+    """Tells of one pair for one handler, the last in a batch: they share an envelope."""
+
+    __slots__ = ("count", "handler", "pair", "size")
+
+    def __init__(self, pair: int, handler: str, size: int) -> None:
+        self.pair = pair
+        self.handler = handler
+        self.size = size
+        self.count = 1
+
+
 class Batch:
-    """Envelopes on their way to one peer."""
+    """Envelopes on their way to one peer. ``run``: what has no envelope yet."""
 
     __slots__ = (
-        "_append", "_run_handler", "_run_pair", "_run_room", "_run_size", "body", "buffer_bytes",
-        "buffers", "count", "head", "patient",
+        "_append", "body", "buffer_bytes", "buffers", "count", "head", "patient", "run",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -78,9 +89,7 @@ class Batch:
         self.count = 0
         self.patient = True
         """Nothing is in it but tells: nobody waits for what it brings."""
-        self._run_pair = self._run_size = 0
-        self._run_handler = ""  # of the run that is still open
-        self._run_room = 0  # so many tells more it may take
+        self.run: OpenRun | None = None
         self._append = _encoder.encode_into
 
     def add(self, envelope: Envelope | tuple[Any, ...]) -> bool:
@@ -88,8 +97,8 @@ class Batch:
 
         The payload must stand in ``body`` already.
         """
-        if self._run_handler:
-            self._close_run()
+        if self.run is not None:
+            self._close_run(self.run)
         head = self.head
         start = len(head)
         try:
@@ -106,22 +115,23 @@ class Batch:
 
         Those that follow each other for one handler share an envelope (`runtime.cells.runs`).
         """
-        if self._run_room and self._run_handler is handler and self._run_pair == pair:
-            self._run_room -= 1
-            self._run_size += size
-            return len(self.body) >= FLUSH_BYTES
-        if self._run_handler:
-            self._close_run()
-        self._run_pair, self._run_handler = pair, handler
-        self._run_room, self._run_size = MAX_RUN - 1, size
+        run = self.run
+        if run is not None:
+            if run.handler is handler and run.pair == pair and run.count < MAX_RUN:
+                run.count += 1
+                run.size += size
+                return len(self.body) >= FLUSH_BYTES
+            self._close_run(run)
+        self.run = OpenRun(pair, handler, size)
         self.count += 1
         return len(self.head) + len(self.body) + self.buffer_bytes >= FLUSH_BYTES
 
-    def _close_run(self) -> None:
-        pair, handler, size = self._run_pair, self._run_handler, self._run_size
-        count = MAX_RUN - self._run_room
-        self._run_handler, self._run_room = "", 0
-        envelope = (2, pair, handler, size) if count == 1 else (11, pair, handler, size, count)
+    def _close_run(self, run: OpenRun) -> None:
+        self.run = None
+        if run.count == 1:
+            envelope: tuple[Any, ...] = (2, run.pair, run.handler, run.size)
+        else:
+            envelope = (11, run.pair, run.handler, run.size, run.count)
         self._append(envelope, self.head, -1)
 
     def add_buffers(self, buffers: Sequence[Buffer]) -> None:
@@ -131,8 +141,8 @@ class Batch:
 
     def take(self) -> list[Buffer]:
         """Hand over the frames and begin anew."""
-        if self._run_handler:
-            self._close_run()
+        if self.run is not None:
+            self._close_run(self.run)
         batch, buffers = self.head, self.buffers
         _FRONT.pack_into(batch, 0, len(batch) - _LENGTH_BYTES, _ARRAY_32, self.count)
         batch += self.body

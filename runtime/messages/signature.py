@@ -60,7 +60,6 @@ class Parameters:
         "_buffer_kinds",
         "_row",
         "_signature",
-        "_slim",
         "arity",
         "decode_plain",
         "decode_run",
@@ -70,6 +69,7 @@ class Parameters:
         "plain",
         "qualified",
         "run",
+        "slim",
     )
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -107,7 +107,7 @@ class Parameters:
         self._row = tuple[tuple(types_)] if types_ else tuple[()]  # type: ignore[misc]
         self.decode_run: Callable[[Buffer], list[tuple[Any, ...]]] = self._first_run
         self._arrays = arrays or _NO_ARRAYS
-        self._slim = not arrays and not any(self._buffer_kinds)  # nothing travels beside it
+        self.slim = not arrays and not any(self._buffer_kinds)  # nothing travels beside it
         if arrays:
             self.decode_plain = self._decode_inline  # type: ignore[assignment]
             self.decode_run = _no_run
@@ -148,7 +148,7 @@ class Parameters:
             ValueError: the whole is larger than a message may be; likewise.
         """
         start = len(into)
-        if self._slim:
+        if self.slim:
             try:
                 _encode_into(args, into, -1)
             except _CANNOT as cause:
