@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from runtime.cells import runs
 from runtime.cells.cell import Cell
+from runtime.errors import MailboxFullError
 from runtime.messages import envelope as wire
 from runtime.messages.behaviour import Behaviour
 from runtime.messages.codec import MAX_RUN, Batch, Buffer, decode
@@ -361,7 +362,24 @@ async def test_a_full_mailbox_takes_in_no_more_of_its_own_process(
         cell = await world.cell(here, "scribe", Scribe(), mailbox_messages=8)
         for number in range(4):
             tell_nowait(teller, cell, Scribe.note, number)
-        inbound = cell.inbounds[0]
-        for _ in range(6):
-            cell.deliver_here(inbound, "note", bytearray(b"\x91\x01"))
-        assert (len(cell.mailbox), cell.more, inbound.ledger.rejected) == (1, 7, 2)
+        pair(teller, cell).window.grant(100, 1000)  # as if it had been meant for a larger one
+        for number in range(6):
+            tell_nowait(teller, cell, Scribe.note, number)
+        assert (len(cell.mailbox), cell.more, cell.inbounds[0].ledger.rejected) == (1, 7, 2)
+
+
+async def test_what_cannot_travel_or_has_no_credit_joins_no_run(
+    near: bool, autojump_clock: MockClock
+) -> None:
+    async with open_small_world() as world:
+        teller, cell, scribe = await teller_and_scribe(world, near)
+        tell_nowait(teller, cell, Scribe.note, 0)
+        with pytest.raises(TypeError, match=r"Scribe.note: number=<object"):
+            tell_nowait(teller, cell, Scribe.note, object())
+        pair(teller, cell).window.grant(2, 1000)
+        tell_nowait(teller, cell, Scribe.note, 1)
+        with pytest.raises(MailboxFullError):
+            tell_nowait(teller, cell, Scribe.note, 2)
+        await trio.sleep(REPORT_S * 2)
+        assert scribe.heard == [0, 1]
+        assert account(pair(teller, cell).window) == {"sent": 2, "handled": 2}

@@ -222,14 +222,7 @@ async def tell(
 ) -> None:
     """Send a message; wait only for credit. See `actors.ActorRef.tell`."""
     exchange = source.exchange
-    outbound = source.outbounds.get(target.incarnation)
-    if (
-        outbound is not None
-        and (peer := outbound.peer).batch.run is not None
-        and not (outbound.waiters or peer.verdict or peer.dead or exchange.closed)
-        and target.system == exchange.address.system
-        and go_on(peer.batch, outbound, signature, args)
-    ):
+    if go_on(source, target, signature, args):
         exchange.tells += 1
         if not exchange.tells & 7:
             await _breathe_now(exchange)
@@ -276,6 +269,8 @@ def tell_nowait(
     source: Service, target: Address, signature: Signature, args: tuple[Any, ...]
 ) -> None:
     """Send a message now or raise `MailboxFullError`."""
+    if go_on(source, target, signature, args):
+        return
     try:
         waiting = _send(source, target, signature, args)
     except NotLookedUp as unknown:
