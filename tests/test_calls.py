@@ -38,6 +38,7 @@ class Counter(Behaviour):
         self.seen: list[int] = []
         self.started: list[str] = []
         self.ended: list[str] = []
+        self.gate = trio.Event()
 
     async def add(self, amount: int) -> int:
         self.value += amount
@@ -53,6 +54,10 @@ class Counter(Behaviour):
         finally:
             self.ended.append(name)
         return name
+
+    async def wait(self, name: str) -> None:
+        self.started.append(name)
+        await self.gate.wait()
 
     async def fail(self, text: str) -> None:
         raise ValueError(text)
@@ -81,6 +86,12 @@ class Pair:
 
     def tell_nowait(self, handler: Callable[..., object], *args: object) -> None:
         calls.tell_nowait(self.source, self.target, signature_of(handler), args)
+
+
+async def seen(condition: Callable[[], object]) -> None:
+    """It holds; the caller bounds the wait."""
+    while not condition():  # noqa: ASYNC110
+        await trio.sleep(0.001)
 
 
 @asynccontextmanager
@@ -214,8 +225,10 @@ async def test_a_told_exception_ends_the_cell_and_every_ask(kind: str, simple: b
 async def test_cancelling_an_ask_cancels_its_handler(kind: str, simple: bool) -> None:
     async with open_pair(kind, simple) as pair:
         with trio.fail_after(5):
-            with trio.move_on_after(0.05):
-                await pair.ask(Counter.sleep, "long", 1000)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(pair.ask, Counter.sleep, "long", 1000)
+                await seen(lambda: pair.actor.started)
+                nursery.cancel_scope.cancel()
             assert await pair.ask(Counter.add, 1) == 1  # the cell is free again
         assert pair.actor.started == pair.actor.ended == ["long"]
         assert not pair.near.pending
@@ -224,12 +237,21 @@ async def test_cancelling_an_ask_cancels_its_handler(kind: str, simple: bool) ->
 @every_kind
 async def test_a_queued_ask_that_is_cancelled_never_starts(kind: str, simple: bool) -> None:
     async with open_pair(kind, simple) as pair:
+
+        async def cancelled(scope: trio.CancelScope) -> None:
+            with scope:
+                await pair.ask(Counter.sleep, "second", 1000)
+
         with trio.fail_after(5):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(pair.ask, Counter.sleep, "first", 0.2)
-                await trio.sleep(0.02)
-                with trio.move_on_after(0.05):
-                    await pair.ask(Counter.sleep, "second", 1000)
+                nursery.start_soon(pair.ask, Counter.wait, "first")
+                await seen(lambda: pair.actor.started)
+                scope = trio.CancelScope()
+                nursery.start_soon(cancelled, scope)
+                await seen(lambda: pair.cell.mailbox)
+                scope.cancel()
+                await seen(lambda: not pair.cell.mailbox)
+                pair.actor.gate.set()
             assert await pair.ask(Counter.add, 1) == 1
         assert pair.actor.started == ["first"]
         window = pair.source.outbounds[pair.target.incarnation].window
