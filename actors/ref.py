@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from actors import requests
 from runtime.address import FOLLOW, Address
-from runtime.cells import calls
+from runtime.cells import asks, tells
 from runtime.cells.call import current
 from runtime.cells.context import speaker
 from runtime.cells.stream import Stream
@@ -63,7 +63,7 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
         plain = len(args) == signature.plain and not kwargs
         given = args if plain else signature.bind(args, kwargs)
         call = current.get()
-        return calls.ask(speaker() if call is None else call.cell, self, signature, given)
+        return asks.ask(speaker() if call is None else call.cell, self, signature, given)
 
     def tell(
         self,
@@ -90,7 +90,7 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
         plain = len(args) == signature.plain and not kwargs
         given = args if plain else signature.bind(args, kwargs)
         call = current.get()
-        return calls.tell(speaker() if call is None else call.cell, self, signature, given)
+        return tells.tell(speaker() if call is None else call.cell, self, signature, given)
 
     def tell_nowait(
         self,
@@ -107,7 +107,7 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
             ActorDeadError, UnreachableError, TypeError, ValueError: as for `tell`.
         """
         signature = signature_of(handler)
-        calls.tell_nowait(speaker(), self, signature, signature.bind(args, kwargs))
+        tells.tell_nowait(speaker(), self, signature, signature.bind(args, kwargs))
 
     def following(self) -> Self:
         """A ref to whoever holds the name at the time of each call.

@@ -16,7 +16,7 @@ import trio
 
 from actors.child_spec import ChildOptions, check, spec_of
 from runtime.address import Address
-from runtime.cells import calls
+from runtime.cells import asks, tells
 from runtime.cells.local_cells import Recipe
 from runtime.cells.service import Service
 from runtime.cells.snapshot import keeps, state_decoder
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 async def _ask(cell: Service, handler: Callable[..., Any], *args: Any) -> Any:
     signature = signature_of(handler)
-    answer = await calls.ask(cell, registrar_of(cell.exchange), signature, args)
+    answer = await asks.ask(cell, registrar_of(cell.exchange), signature, args)
     if not isinstance(answer, Answer):
         return answer
     if answer.refusal is not None:
@@ -69,7 +69,7 @@ async def spawn(
         # The answer may be on its way: then nobody would own the child.
         with suppress(ActorError, trio.ClosedResourceError):
             registrar = registrar_of(cell.exchange)
-            calls.tell_nowait(cell, registrar, signature_of(Registrar.abandon), (spec.token,))
+            tells.tell_nowait(cell, registrar, signature_of(Registrar.abandon), (spec.token,))
         raise
     address: Address = answer.address
     return address

@@ -7,7 +7,7 @@ it needs no credit, and is in nobody's account.
 import trio
 
 from runtime.address import Address
-from runtime.cells import calls
+from runtime.cells import sending
 from runtime.cells.context import speaker
 from runtime.errors import ActorDeadError
 from runtime.messages import envelope as wire
@@ -21,7 +21,7 @@ async def reach(address: Address) -> None:
     Raises:
         DeliveryError: it cannot have been reached.
     """
-    outbound = calls.open_pair(speaker(), address)
+    outbound = sending.open_pair(speaker(), address)
     outbound.check()
     exchange, peer = outbound.source.exchange, outbound.peer
     if outbound.local is not None:
@@ -39,6 +39,6 @@ async def reach(address: Address) -> None:
         if exchange.pending.pop(id, None) is not None:
             peer.pending -= 1
     if type(slot.answer) is not wire.Pong:
-        raise calls.error_of(outbound, None)
+        raise sending.error_of(outbound, None)
     if not slot.answer.alive:
         raise ActorDeadError(f"{address} has ended")

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from runtime.address import Address
-from runtime.cells import calls
+from runtime.cells import asks, tells
 from runtime.cells.cell import Cell
 from runtime.cells.mailbox import MAILBOX_BYTES, MAILBOX_MESSAGES
 from runtime.cells.stream import Stream
@@ -99,17 +99,17 @@ class SmallWorld:
 
 async def ask(source: Cell, target: Cell, handler: Handler, *args: object) -> object:
     signature = signature_of(handler)
-    return await calls.ask(source, target.address, signature, signature.bind(args, {}))
+    return await asks.ask(source, target.address, signature, signature.bind(args, {}))
 
 
 async def tell(source: Cell, target: Cell, handler: Handler, *args: object) -> None:
     signature = signature_of(handler)
-    await calls.tell(source, target.address, signature, signature.bind(args, {}))
+    await tells.tell(source, target.address, signature, signature.bind(args, {}))
 
 
 def tell_nowait(source: Cell, target: Cell, handler: Handler, *args: object) -> None:
     signature = signature_of(handler)
-    calls.tell_nowait(source, target.address, signature, signature.bind(args, {}))
+    tells.tell_nowait(source, target.address, signature, signature.bind(args, {}))
 
 
 def stream(source: Cell, target: Cell, handler: Handler, *args: object) -> Stream[object]:

@@ -15,7 +15,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from runtime.address import Address
-from runtime.cells import calls
+from runtime.cells import asks, tells
 from runtime.cells.cell import Cell
 from runtime.errors import (
     ActorDeadError,
@@ -79,13 +79,13 @@ class Pair:
 
     async def ask(self, handler: Callable[..., object], *args: object, **kwargs: object) -> object:
         signature = signature_of(handler)
-        return await calls.ask(self.source, self.target, signature, signature.bind(args, kwargs))
+        return await asks.ask(self.source, self.target, signature, signature.bind(args, kwargs))
 
     async def tell(self, handler: Callable[..., object], *args: object) -> None:
-        await calls.tell(self.source, self.target, signature_of(handler), args)
+        await tells.tell(self.source, self.target, signature_of(handler), args)
 
     def tell_nowait(self, handler: Callable[..., object], *args: object) -> None:
-        calls.tell_nowait(self.source, self.target, signature_of(handler), args)
+        tells.tell_nowait(self.source, self.target, signature_of(handler), args)
 
 
 async def seen(condition: Callable[[], object]) -> None:

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from runtime.address import Address
-from runtime.cells import calls
+from runtime.cells import sending
 from runtime.cells.service import Service
 from runtime.traffic.exchange import Exchange
 from runtime.traffic.pair import Outbound, Peer
@@ -48,11 +48,11 @@ async def test_a_deadline_is_an_instant_only_for_who_is_known_to_be_on_this_host
         peer = near.peer(far.address.endpoint)
         way = outbound(near, peer)
         deadline = trio.current_time() + 500.0
-        assert calls.due_at(way, deadline) == -500.0
-        assert calls.due_at(way, math.inf) == 0.0
+        assert sending.due_at(way, deadline) == -500.0
+        assert sending.due_at(way, math.inf) == 0.0
         far.ready(far.peer(near.address.endpoint))  # it says hello
         await trio.sleep(1)
-        assert calls.due_at(way, deadline) == (deadline - 100.0 if boot_id == "same" else -499.0)
+        assert sending.due_at(way, deadline) == (deadline - 100.0 if boot_id == "same" else -499.0)
         here = outbound(near, near.here)
-        assert calls.due_at(here, deadline) == deadline - 100.0
+        assert sending.due_at(here, deadline) == deadline - 100.0
         nursery.cancel_scope.cancel()

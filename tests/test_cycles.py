@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import reentrant
-from runtime.cells.calls import CREDIT_WAIT_S
 from runtime.cells.cell import Cell
+from runtime.cells.sending import CREDIT_WAIT_S
 from runtime.errors import MailboxFullError, RemoteError
 from runtime.messages.behaviour import Behaviour
 from tests.small_world import SmallWorld, ask, open_small_world, pair, stream, tell, tell_nowait

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.actor import Actor
 from actors.ref import ActorRef, ref_to
 from runtime.address import CONTROLLER, Address
-from runtime.cells import calls
+from runtime.cells import asks, tells
 from runtime.cells.cell import Cell
 from runtime.cells.stream import Stream
 from runtime.errors import ActorDeadError, MailboxFullError
@@ -44,15 +44,15 @@ class Holder(Actor):
 
 
 async def ask(source: Cell, who: Address, handler: Handler, *args: object) -> object:
-    return await calls.ask(source, who, signature_of(handler), args)
+    return await asks.ask(source, who, signature_of(handler), args)
 
 
 async def tell(source: Cell, who: Address, handler: Handler, *args: object) -> None:
-    await calls.tell(source, who, signature_of(handler), args)
+    await tells.tell(source, who, signature_of(handler), args)
 
 
 def tell_nowait(source: Cell, who: Address, handler: Handler, *args: object) -> None:
-    calls.tell_nowait(source, who, signature_of(handler), args)
+    tells.tell_nowait(source, who, signature_of(handler), args)
 
 
 def stream(source: Cell, who: Address, handler: Handler, *args: object) -> Stream[object]:

@@ -17,7 +17,7 @@ import trio
 from actors.testing import lab
 from actors.testing.lab import Host, Lab
 from runtime.address import Address
-from runtime.cells import calls
+from runtime.cells import asks, tells
 from runtime.cells.cell import Cell
 from runtime.messages.behaviour import Behaviour, handlers_of
 from runtime.messages.signature import signature_of
@@ -77,8 +77,8 @@ class Pair(msgspec.Struct):
         for _ in range(rounds):
             begin, queued = trio.current_time(), queued_s()
             number, self.asked = self.asked, self.asked + 2
-            await calls.tell(self.source, self.target, tell, (number,))
-            assert await calls.ask(self.source, self.target, ask, (number + 1,)) == number + 1
+            await tells.tell(self.source, self.target, tell, (number,))
+            assert await asks.ask(self.source, self.target, ask, (number + 1,)) == number + 1
             took_s = trio.current_time() - begin - (queued_s() - queued)
             self.worst_s = max(self.worst_s, took_s)
 

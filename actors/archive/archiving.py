@@ -31,7 +31,7 @@ from actors.archive.stored import Changes
 from actors.child_spec import spec_of
 from actors.control.controller import Controller
 from runtime.address import ARCHIVE, CONTROLLER
-from runtime.cells import calls
+from runtime.cells import asks
 from runtime.cells.cell import Cell
 from runtime.errors import ActorError, SpawnError, StateError
 from runtime.messages.signature import signature_of
@@ -128,7 +128,7 @@ class Archiving:
                 for start in starts:
                     part = batch[start : start + PART_BYTES]
                     first, last = start == 0, start == starts[-1]
-                    why = await calls.ask(self._cell, to, write, (part, first, last))
+                    why = await asks.ask(self._cell, to, write, (part, first, last))
         except (ActorError, LookupError) as error:
             return f"{ARCHIVE}: {error}"
         if patience.cancelled_caught:

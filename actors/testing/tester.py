@@ -36,7 +36,7 @@ from actors.testing.probe import EXPECT_S, Probe
 from actors.testing.recording import Recording
 from actors.testing.stub_controller import Spawned, StubController, Watched
 from runtime.address import CONTROLLER, CONTROLLER_INCARNATION, Address, check_name
-from runtime.cells import calls, context
+from runtime.cells import asks, context, tells
 from runtime.cells.call import Call, current
 from runtime.cells.cell import Cell
 from runtime.cells.local_cells import LocalCells
@@ -177,7 +177,7 @@ class ActorTester(Generic[A]):
         """The handler ran, and this is its result; errors are those of `ActorRef.ask`."""
         signature = signature_of(handler)
         bound = signature.bind(args, kwargs)
-        result: R = await calls.ask(self._speaker, self.ref, signature, bound)
+        result: R = await asks.ask(self._speaker, self.ref, signature, bound)
         return result
 
     async def tell(
@@ -190,7 +190,7 @@ class ActorTester(Generic[A]):
         """The handler ran, as far as it goes before something else must happen."""
         signature = signature_of(handler)
         bound = signature.bind(args, kwargs)
-        await calls.tell(self._speaker, self.ref, signature, bound)
+        await tells.tell(self._speaker, self.ref, signature, bound)
         await wait_all_tasks_blocked()
 
     async def ended(self) -> ExitReason:

@@ -12,12 +12,12 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from runtime.cells.breathing import breathe
 from runtime.cells.call import Call, current
 from runtime.cells.crash import traceback_text
 from runtime.errors import ActorDeadError, RemoteError, WireError
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from runtime.cells.service import Service
     from runtime.messages.codec import Part
     from runtime.messages.signature import Signature
-    from runtime.traffic.exchange import Exchange
     from runtime.traffic.pair import Inbound
 
 _NO_SCOPE = nullcontext()
@@ -39,12 +38,8 @@ async def handle_here(
     signature: Signature,
     inbound: Inbound,
     part: Part,
-    breathe: Callable[[Exchange], Awaitable[None]],
 ) -> Any:
-    """Run ``signature`` on an idle cell and return its result, or raise as an ask does.
-
-    ``breathe``: is a checkpoint now and then.
-    """
+    """Run ``signature`` on an idle cell and return its result, or raise as an ask does."""
     message, payload, buffers = part
     exchange = cell.exchange
     try:

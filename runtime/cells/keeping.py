@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from runtime.cells import calls, snapshot
+from runtime.cells import asks, snapshot
 from runtime.messages import envelope as wire
 from runtime.messages.signature import signature_of
 from runtime.traffic.registrar import Registrar, registrar_of
@@ -70,7 +70,7 @@ class Keeping:
         raw = self._state()
         keep = signature_of(Registrar.keep)
         with trio.move_on_after(CONFIRM_S, shield=True):
-            await calls.ask(cell, registrar_of(cell.exchange), keep, (cell.address, raw))
+            await asks.ask(cell, registrar_of(cell.exchange), keep, (cell.address, raw))
             return
         raise RuntimeError(f"the snapshot of {cell.address.name} was not kept in {CONFIRM_S:g} s")
 

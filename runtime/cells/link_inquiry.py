@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from runtime.cells import calls
+from runtime.cells import sending
 from runtime.cells.tracing import open_followed
 from runtime.messages import envelope as wire
 from runtime.multipath.link_report import LinkReport
@@ -45,5 +45,5 @@ async def ask_links(source: Service, target: Address) -> LinkReport:
         if exchange.pending.pop(id, None) is not None:
             peer.pending -= 1
     if type(slot.answer) is not wire.LinksTold:
-        raise calls.error_of(outbound, None)
+        raise sending.error_of(outbound, None)
     return slot.answer.report

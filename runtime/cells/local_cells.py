@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from runtime.cells import calls, snapshot
+from runtime.cells import asks, snapshot
 from runtime.cells.call import Call, current
 from runtime.cells.cell import Cell
 from runtime.cells.crash import traceback_text
@@ -148,4 +148,4 @@ class LocalCells:
     async def _tell_end(self, child: Cell, reason: ExitReason) -> None:
         ended = signature_of(Registrar.local_ended)
         with suppress(ActorDeadError, trio.ClosedResourceError):  # then this process ends too
-            await calls.ask(child, registrar_of(self._exchange), ended, (child.address, reason))
+            await asks.ask(child, registrar_of(self._exchange), ended, (child.address, reason))

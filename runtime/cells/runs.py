@@ -1,9 +1,9 @@
 """Runs: tells that follow each other for one handler, under one envelope.
 
 Who tells one handler again and again sends the arguments, one array after the other, and one
-envelope for up to 64 of them; within a process they wait so in the mailbox. A tell joins those
-before it by a way of its own, `go_on`. They are decoded in one go, and handled one by one. Nothing
-else changes: order, accounts, one message at a time. 1.7 times the tells of a plain pyzmq loop
+envelope for up to 64 of them; within a process they wait so in the mailbox
+(`runtime.cells.tells`). Here they are decoded in one go, and handled one by one. Nothing else
+changes: order, accounts, one message at a time. 1.7 times the tells of a plain pyzmq loop
 became 3 times.
 
 Invariants
@@ -24,20 +24,17 @@ import msgspec
 
 from runtime.cells.call import Call, current
 from runtime.messages import envelope as wire
-from runtime.messages.codec import FLUSH_BYTES, MAX_RUN, Part, Payload
+from runtime.messages.codec import MAX_RUN, Part, Payload
 
 if TYPE_CHECKING:
-    from runtime.address import Address
     from runtime.cells.service import Service
-    from runtime.messages.signature import Signature
     from runtime.traffic.exchange import Exchange
-    from runtime.traffic.pair import Inbound, Outbound
+    from runtime.traffic.pair import Inbound
 
 SLICE_S = 0.0002
 PAGE_S = 0.001
 """How old the status page's instant may be while short handlers follow each other."""
 
-_encode_into = msgspec.msgpack.Encoder().encode_into
 _arrays: msgspec.msgpack.Decoder[list[msgspec.Raw]] = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
@@ -49,75 +46,6 @@ def headed(payload: Payload, count: int) -> bytes:
 def is_run(message: wire.Tells) -> bool:
     """Whether it can be one at all."""
     return 1 <= message.count <= MAX_RUN
-
-
-def go_on(source: Service, target: Address, signature: Signature, args: tuple[Any, ...]) -> bool:
-    """A tell has joined the run of its like that came just before it, in a batch or a mailbox.
-
-    False: it has to go the long way, and is told there if it cannot travel.
-    """
-    outbound = source.outbounds.get(target.incarnation)
-    if outbound is None or not signature.slim or target.system != outbound.target.system:
-        return False
-    peer = outbound.peer
-    if outbound.waiters or peer.verdict or peer.dead is not None or source.exchange.closed:
-        return False
-    if outbound.local is not None:
-        return _go_on_here(outbound, outbound.local, signature, args)
-    batch = peer.batch
-    run = batch.run
-    if (
-        run is None
-        or run.handler is not signature.name
-        or run.pair != outbound.number
-        or run.count == MAX_RUN
-    ):
-        return False
-    size = _append(outbound, args, batch.body, FLUSH_BYTES)
-    if not size:
-        return False
-    run.count += 1
-    run.size += size
-    return True
-
-
-def _go_on_here(
-    outbound: Outbound, inbound: Inbound, signature: Signature, args: tuple[Any, ...]
-) -> bool:
-    cell = inbound.cell
-    if cell is None or not cell.mailbox:
-        return False
-    sender, (message, payload, _) = cell.mailbox[-1]
-    # Only what was told in this process, and may be a run, waits as a bytearray.
-    if sender is not inbound or type(payload) is not bytearray or message.handler != signature.name:
-        return False
-    count = 1 if type(message) is wire.Tell else message.count
-    if count == MAX_RUN or len(cell.mailbox) + cell.more >= cell.mailbox_messages:
-        return False
-    room = cell.mailbox_bytes - cell.waiting_bytes + len(payload)
-    size = _append(outbound, args, payload, room)
-    if not size:
-        return False
-    run = wire.Tells(message.pair, message.handler, message.size + size, count + 1)
-    cell.mailbox[-1] = inbound, (run, payload, ())
-    cell.waiting_bytes += size
-    cell.more += 1
-    return True
-
-
-def _append(outbound: Outbound, args: tuple[Any, ...], body: bytearray, room: int) -> int:
-    """How many bytes the arguments took; 0 if they cannot travel, or have no room or no credit."""
-    start = len(body)
-    try:
-        _encode_into(args, body, -1)
-    except Exception:
-        pass
-    else:
-        size = len(body) - start
-        if start + size <= room and outbound.window.take(size):
-            return size
-    del body[start:]
-    return 0
 
 
 def take_apart(part: Part) -> list[Part]:

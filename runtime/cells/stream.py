@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import trio
 
-from runtime.cells import calls
+from runtime.cells import asks, breathing, sending
 from runtime.cells.call import current
 from runtime.cells.following import NotLookedUp, look_up
 from runtime.errors import WireError
@@ -100,7 +100,7 @@ class Stream(Seat, Generic[T]):
         self._encoded = b"", (), ()
         weight = len(body) + sum(map(len, buffers))
         if outbound.waiters or not outbound.window.has_room(weight):
-            await calls.wait_for_credit(outbound, weight)
+            await sending.wait_for_credit(outbound, weight)
         outbound.window.spend(weight)
         call = current.get()
         ask = wire.Ask(
@@ -108,14 +108,14 @@ class Stream(Seat, Generic[T]):
             self._signature.name,
             len(body),
             id,
-            calls.due_at(outbound, self._deadline),
+            sending.due_at(outbound, self._deadline),
             () if call is None else call.chain,
             tuple(positions),
         )
         exchange.streams[id] = self
         if outbound.local is not None:
             views = [memoryview(buffer) for buffer in buffers]
-            calls.deliver_here(outbound.local, (ask, memoryview(body), views))
+            sending.deliver_here(outbound.local, (ask, memoryview(body), views))
         else:
             peer = outbound.peer
             peer.batch.body += body
@@ -125,11 +125,11 @@ class Stream(Seat, Generic[T]):
 
     async def _open_pair(self) -> Outbound:
         try:
-            return calls.open_pair(self._source, self._target)
+            return sending.open_pair(self._source, self._target)
         except NotLookedUp:
             pass
-        exact = await look_up(calls.ask, self._source, self._target)
-        return calls.open_pair(self._source, exact)
+        exact = await look_up(asks.ask, self._source, self._target)
+        return sending.open_pair(self._source, exact)
 
     async def __aexit__(
         self,
@@ -148,7 +148,7 @@ class Stream(Seat, Generic[T]):
     async def __anext__(self) -> T:
         exchange = self._source.exchange
         now = exchange.clock()
-        if now - exchange.breathed_at > calls.TELLING_S:
+        if now - exchange.breathed_at > breathing.TELLING_S:
             exchange.breathed_at = now
             await trio.lowlevel.checkpoint()
         items = self.items
@@ -188,8 +188,8 @@ class Stream(Seat, Generic[T]):
                 raise WireError(f"{self._signature.qualified} is no stream there")
             raise StopAsyncIteration
         if type(answer) is wire.Fail and answer.kind == "late" and self._deadline < math.inf:
-            await trio.sleep_until(self._deadline)  # it is ours to be raised, see `calls.ask`
-        raise calls.error_of(self.outbound, answer)  # type: ignore[arg-type]
+            await trio.sleep_until(self._deadline)  # it is ours to be raised, see `asks.ask`
+        raise sending.error_of(self.outbound, answer)  # type: ignore[arg-type]
 
     def _grant(self) -> None:
         outbound, exchange = self.outbound, self._source.exchange

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from runtime.cells import calls
+from runtime.cells import asks, sending
 from runtime.cells.call import current
 from runtime.cells.following import NotLookedUp, look_up
 from runtime.messages import envelope as wire
@@ -67,7 +67,7 @@ async def trace(
     outbound = await open_followed(source, target)
     outbound.check()
     if outbound.waiters or not outbound.window.has_room(len(body)):
-        await calls.wait_for_credit(outbound, len(body))
+        await sending.wait_for_credit(outbound, len(body))
     passed.append(("credit", exchange.monotonic))
     outbound.window.spend(len(body))
     deadline = trio.current_effective_deadline()
@@ -78,7 +78,7 @@ async def trace(
         signature.name,
         len(body),
         id,
-        0.0 if deadline == math.inf else calls.due_at(outbound, deadline),
+        0.0 if deadline == math.inf else sending.due_at(outbound, deadline),
         () if call is None else call.chain,
     )
     slot = Slot(outbound, signature.name)
@@ -110,7 +110,7 @@ async def trace(
     if type(slot.answer) is wire.Reply:
         result = signature.decode_result(slot.payload, slot.buffers)
     else:
-        error = calls.error_of(outbound, slot.answer)  # type: ignore[arg-type]
+        error = sending.error_of(outbound, slot.answer)  # type: ignore[arg-type]
     passed += *told, ("answered" if error is None else "failed", ended)
     stations = tuple(Passed(name, at - began) for name, at in passed)
     return Trace(stations, result, error)
@@ -134,9 +134,9 @@ def fitted(
 
 
 async def open_followed(source: Service, target: Address) -> Outbound:
-    """As `calls.open_pair`; of a name that is followed, whoever holds it is asked for."""
+    """As `sending.open_pair`; of a name that is followed, whoever holds it is asked for."""
     try:
-        return calls.open_pair(source, target)
+        return sending.open_pair(source, target)
     except NotLookedUp:
         pass
-    return calls.open_pair(source, await look_up(calls.ask, source, target))
+    return sending.open_pair(source, await look_up(asks.ask, source, target))

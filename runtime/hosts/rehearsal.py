@@ -22,7 +22,7 @@ from types import ModuleType
 import trio
 
 from runtime.address import Address
-from runtime.cells import calls
+from runtime.cells import asks, tells
 from runtime.cells.cell import Cell
 from runtime.detection.guard import Guard
 from runtime.messages.behaviour import Behaviour, handlers_of
@@ -71,9 +71,9 @@ async def _rehearse() -> None:
         nursery.start_soon(cell.run, Rehearsed(), up.set)
         await up.wait()
         for number in range(ROUNDS):
-            await calls.ask(source, cell.address, signature_of(Rehearsed.answer), (number,))
-            await calls.tell(source, cell.address, signature_of(Rehearsed.answer), (number,))
-            await calls.ask(source, cell.address, signature_of(Rehearsed.ponder), ())
+            await asks.ask(source, cell.address, signature_of(Rehearsed.answer), (number,))
+            await tells.tell(source, cell.address, signature_of(Rehearsed.answer), (number,))
+            await asks.ask(source, cell.address, signature_of(Rehearsed.ponder), ())
         nursery.cancel_scope.cancel()
 
 
