@@ -1,5 +1,6 @@
 """A conversation over one connection of two hosts on two wires, and a path manager at each end."""
 
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,8 +15,8 @@ from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.path_guard import Settings
 from runtime.multipath.path_manager import PathManager, open_path_manager
 from runtime.multipath.path_owner import Owner
+from runtime.processes.procfs import queued_s
 from tests import mptcp
-from tests.matrix_actors import queued_s
 from tests.real import until
 
 SETTINGS = Settings(hold_s=0.5, connect_s=1.0)
@@ -68,7 +69,7 @@ async def _ask(link: Link, stream: trio.SocketStream) -> None:
     """One question at a time, each of its own number, for ever."""
     while True:
         link.asked += 1
-        begin, queued = trio.current_time(), queued_s()
+        begin, queued = trio.current_time(), queued_s(os.getpid())
         question = link.asked.to_bytes(8, "big") * 128
         await stream.send_all(question)
         answer = b""
@@ -76,7 +77,7 @@ async def _ask(link: Link, stream: trio.SocketStream) -> None:
             answer += await stream.receive_some(len(question) - len(answer))
         assert answer == question
         link.answered += 1
-        took_s = trio.current_time() - begin - (queued_s() - queued)
+        took_s = trio.current_time() - begin - (queued_s(os.getpid()) - queued)
         link.worst_s = max(link.worst_s, took_s)
         await trio.sleep(0.001)
 

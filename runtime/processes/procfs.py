@@ -103,6 +103,12 @@ def pss_bytes(pid: int) -> int:
     return 0
 
 
+def queued_s(pid: int) -> float:
+    """How long its main thread has been ready and waited for a core, ever; 0 if not known."""
+    fields = _read(f"/proc/{pid}/schedstat").split()
+    return int(fields[1]) / 1e9 if fields else 0.0
+
+
 def pids() -> list[int]:
     """Every process there is."""
     return [int(name) for name in _list("/proc") if name.isdigit()]
