@@ -106,7 +106,6 @@ async def _manage(
     task_status: trio.TaskStatus[None],
 ) -> None:
     """Look after the paths of one host."""
-    watched: set[str] = set()
     async with (
         open_path_manager(lambda _: None, guarded=guarded, make_socket=host.socket) as manager,
         trio.open_nursery() as nursery,
@@ -117,12 +116,7 @@ async def _manage(
         nursery.start_soon(manager.run)
         task_status.started()
         while True:
-            streams = wire.streams_now()
-            for key in watched - streams.keys():
-                manager.forget(key)
-            for key in streams.keys() - watched:
-                manager.watch(key, streams[key].socket, server_side=not streams[key].endpoint)
-            watched = set(streams)
+            manager.follow(wire.streams_now())
             await trio.sleep(FOLLOW_S)
 
 
