@@ -2,15 +2,16 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 import trio
 
 from actors.testing.lab import Host
-from runtime.multipath.connection import Notice
+from runtime.multipath.connection import Notice, PathLost, PathRegained
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.path_guard import Settings
 from runtime.multipath.path_manager import PathManager, open_path_manager
@@ -21,6 +22,9 @@ from tests.real import until
 
 SETTINGS = Settings(hold_s=0.5, connect_s=1.0)
 FIRST, SECOND = ("10.0.1.2", "10.0.1.1"), ("10.0.2.2", "10.0.1.1")
+SILENT = "output oifname eth1 drop", "input iifname eth1 drop"
+"""The first path, whichever end has these rules."""
+STALL_S = 0.5
 BOUND_S = 20.0
 
 
@@ -58,6 +62,27 @@ class Link(msgspec.Struct):
 
     async def told(self, notice: Notice) -> None:
         await until(lambda: notice in self.notices, BOUND_S)
+
+    async def goes_on(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """For many answers, of which none was long in coming."""
+        await self.answers(200)
+        with capsys.disabled():
+            print(f" worst stall {self.worst_s * 1000:.0f} ms", end=" ")
+        assert self.worst_s < 5 * STALL_S
+
+
+async def lose_the_first_path(
+    link: Link, end: Host, rules: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By these rules at that end; it is left, nothing else is lost, and it is used again."""
+    end.filter(*rules)
+    await link.told(PathLost("link", *FIRST))
+    await link.has(SECOND)
+    await link.goes_on(capsys)
+    end.unfilter()
+    await link.told(PathRegained("link", *FIRST))
+    await link.has(FIRST, SECOND)
+    await link.answers(100)
 
 
 async def _answer(stream: trio.SocketStream) -> None:
