@@ -47,7 +47,7 @@ from runtime.multipath.link_guard import guard_links
 from runtime.multipath.link_report import Watchable
 from runtime.network.join_file import Pass
 from runtime.network.keys import Keys, new_secret
-from runtime.network.listening import site_of
+from runtime.network.listening import site_of, way_to
 from runtime.network.tcp_endpoint import Site, TcpEndpoint
 from runtime.processes.evidence import see_nothing
 from runtime.traffic.exchange import Exchange
@@ -99,7 +99,7 @@ async def join(wish: Wish) -> ExitReason:
         OSError: it cannot listen where it is to.
     """
     await _knock(wish.site)
-    hosts = wish.hosts or (_way_to(wish.site),)
+    hosts = wish.hosts or (way_to(wish.site),)
     keys = _keys(wish)
     with ExitStack() as held:
         bound = [held.enter_context(each) for each in reserve_ports(wish.kind, hosts)]
@@ -130,15 +130,6 @@ async def _knock(site: Site) -> None:
         why = os.strerror(number) if number else str(cause)
         raise SpawnError(f"{site} cannot be reached: {why}") from error
     await stream.aclose()
-
-
-def _way_to(site: Site) -> str:
-    """Our own address on the way there. Nothing is sent."""
-    family = socket.AF_INET6 if site.is_v6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as asking:
-        asking.connect((site.host, site.port))
-        host: str = asking.getsockname()[0]
-        return host
 
 
 def _keys(wish: Wish) -> Keys | None:
