@@ -87,6 +87,7 @@ async def test_a_stopped_process_is_frozen_and_a_killed_one_a_zombie_until_reape
                 stat = procfs.stat(process.pid)
                 assert stat is not None
                 assert stat.frozen
+                assert not stat.ended
                 assert not pidfd.has_exited(held)
                 assert pidfd.send_signal(held)
                 await pidfd.wait_exited(held)
@@ -94,6 +95,7 @@ async def test_a_stopped_process_is_frozen_and_a_killed_one_a_zombie_until_reape
             stat = procfs.stat(process.pid)
             assert stat is not None
             assert stat.state == "Z"
+            assert stat.ended
             assert pidfd.exit_status(held) is None
             see_ended(process.pid)
             assert not pidfd.send_signal(held)

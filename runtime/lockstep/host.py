@@ -130,9 +130,7 @@ class LockstepHost(ProcessHost):
 def _is_spare(pid: int) -> bool:
     """Whether it waits for an order, or has ended."""
     stat = procfs.stat(pid)
-    if stat is None or stat.state in ("Z", "X"):
-        return True
-    return procfs.name(pid) == SPARE
+    return stat is None or stat.ended or procfs.name(pid) == SPARE
 
 
 class _Sockets(IpcWiring):

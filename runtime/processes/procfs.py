@@ -20,7 +20,7 @@ _GONE: Final = (FileNotFoundError, ProcessLookupError, PermissionError, NotADire
 
 
 class ProcessStat(msgspec.Struct, frozen=True):
-    """``state`` is the kernel's letter: R, S, D, T (stopped), t (traced), Z (zombie)."""
+    """``state`` is the kernel's letter: R, S, D, T (stopped), t (traced), Z (zombie), X (dead)."""
 
     state: str
     ppid: int
@@ -31,6 +31,11 @@ class ProcessStat(msgspec.Struct, frozen=True):
     def frozen(self) -> bool:
         """Whether it was stopped: by a signal, or by a debugger."""
         return self.state in ("T", "t")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it runs no more, though nobody may have reaped it yet."""
+        return self.state in ("Z", "X")
 
 
 def stat(pid: int) -> ProcessStat | None:
