@@ -17,7 +17,6 @@ from actors.topology import Id
 from runtime.exits import ExitReason
 from shell.answers import one_line
 
-_GONE = (State.DEAD, State.RESTARTING, State.GIVEN_UP)
 _MIB = 1024 * 1024
 
 
@@ -30,7 +29,7 @@ class CertificateView(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        return self.state is not None and self.state not in _GONE
+        return self.state is not None and self.state.lives
 
     def text(self) -> str:
         """Lines, each with its end."""
