@@ -228,21 +228,18 @@ class PathManager(Actor):
             self._follow(manager)
 
     def _follow(self, manager: machine.PathManager) -> None:
-        """Watch the streams that there are, and no others."""
+        """Watch the open streams, each as soon as it is known whose it is."""
         exchange = self._cell.exchange
         transport = getattr(exchange.transport, "inner", exchange.transport)
         streams = transport.streams_now() if isinstance(transport, Watchable) else {}
-        for key in self._names.keys() - streams.keys():
-            manager.forget(key)
-            del self._names[key]
         for key, stream in streams.items():
             peer = exchange.peers.get(stream.endpoint)
-            if stream.endpoint and (peer is None or peer.address is None):
-                continue  # nobody knows yet who that is
-            if key not in self._names:
-                name = peer.address.name if peer is not None and peer.address else ""
-                self._names[key] = name
-                manager.watch(key, stream.socket, server_side=not stream.endpoint)
+            if peer is not None and peer.address is not None:
+                self._names.setdefault(key, peer.address.name)
+            elif not stream.endpoint:
+                self._names.setdefault(key, "")  # somebody called
+        self._names = {key: name for key, name in self._names.items() if key in streams}
+        manager.follow({key: streams[key] for key in self._names})
 
     def _notify(self, notice: Notice) -> None:
         if isinstance(notice, Trouble):

@@ -7,7 +7,6 @@ Invariants
 * What its traceback says is not said twice, though the node has printed it as well.
 """
 
-import json
 from typing import Any
 
 import msgspec
@@ -16,8 +15,8 @@ from actors.supervision.places import State
 from actors.topology import Id
 from runtime.exits import ExitReason
 from shell.answers import one_line
+from shell.results import as_json
 
-_GONE = (State.DEAD, State.RESTARTING, State.GIVEN_UP)
 _MIB = 1024 * 1024
 
 
@@ -30,7 +29,7 @@ class CertificateView(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        return self.state is not None and self.state not in _GONE
+        return self.state is not None and self.state.lives
 
     def text(self) -> str:
         """Lines, each with its end."""
@@ -42,8 +41,7 @@ class CertificateView(msgspec.Struct, frozen=True):
         if self.reason is not None:
             told["reason"] = str(self.reason)
             told["certificate"] = msgspec.to_builtins(self.reason)
-        text = json.dumps(told, ensure_ascii=False)
-        return text if text.isprintable() else json.dumps(told)
+        return as_json(told)
 
     def _lines(self) -> list[str]:
         if self.reason is None:

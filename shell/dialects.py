@@ -41,6 +41,7 @@ from shell.journey import TraceView
 from shell.lines import BadLine
 from shell.linkage import LinksView, LinkView
 from shell.paths import PathsView, noticed
+from shell.results import as_json
 from shell.views import TreeView
 
 
@@ -48,8 +49,7 @@ def shown(result: object) -> str:
     """A result on one line: JSON, a str without control characters bare."""
     if isinstance(result, str):
         return result if result.isprintable() else json.dumps(result)
-    text = json.dumps(result, ensure_ascii=False)
-    return text if text.isprintable() else json.dumps(result)
+    return as_json(result)
 
 
 class Spec:
@@ -275,16 +275,16 @@ class Json(Spec):
     def answer(self, command: Command, outcome: Outcome, line: int | None, elapsed_s: float) -> str:
         fields: list[tuple[str, str]] = [("line", json.dumps(line))]
         word = command.word if isinstance(command, Mistake) else WORDS[type(command)]
-        fields.append(("command", _quoted(word)))
+        fields.append(("command", as_json(word)))
         if (id := getattr(command, "id", None)) is not None:
-            fields.append(("id", _quoted(id)))
+            fields.append(("id", as_json(id)))
         if isinstance(outcome, Done):
             fields += (("ok", "true"), ("result", self._result(command, outcome.result)))
         else:
             why = str(outcome)
             if isinstance(command, Mistake) and command.flaw is Flaw.UNKNOWN:
                 why = Failure.UNKNOWN.value
-            fields += (("ok", "false"), ("error", _quoted(why)))
+            fields += (("ok", "false"), ("error", as_json(why)))
         fields.append(("elapsed_ms", json.dumps(round(elapsed_s * 1000, 1))))
         return "{" + ", ".join(f'"{name}": {value}' for name, value in fields) + "}\n"
 
@@ -295,7 +295,7 @@ class Json(Spec):
         if notice.sign is Sign.BEAT:
             return ""
         available = "true" if notice.sign is Sign.BACK else "false"
-        return f'{{"notice": "heartbit", "id": {_quoted(notice.id)}, "available": {available}}}\n'
+        return f'{{"notice": "heartbit", "id": {as_json(notice.id)}, "available": {available}}}\n'
 
     def path_notice(self, notice: PathNotice) -> str:
         return json.dumps({"notice": "link", **msgspec.to_builtins(notice)}) + "\n"
@@ -316,12 +316,7 @@ class Json(Spec):
             return str(int(bool(result)))
         if isinstance(command, Heartbeat | ShowTree):
             return "null"
-        return _quoted(result)
-
-
-def _quoted(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if text.isprintable() else json.dumps(value)
+        return as_json(result)
 
 
 DIALECTS: Final[dict[str, type[Spec]]] = {each.name: each for each in (Spec, V34, V45, Json)}

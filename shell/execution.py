@@ -55,7 +55,7 @@ from shell.linkage import LinksView
 from shell.notices import Notices
 from shell.order import Order
 from shell.ticket import Ticket
-from shell.tree import GONE, Tree, UnknownNode, UnknownVerb
+from shell.tree import Tree, UnknownNode, UnknownVerb
 from shell.usage import usage
 from shell.views import TreeView
 
@@ -158,7 +158,7 @@ class Execution:
             state = self._tree.state(parent)
             if state is None:
                 return Failed(Failure.PARENT_NOT_FOUND)
-            if state in GONE:
+            if not state.lives:
                 return Failed(Failure.PARENT_UNAVAILABLE)
         return None
 
@@ -166,13 +166,13 @@ class Execution:
         state = self._tree.state(command.id)
         if state is None:
             return _NOT_FOUND
-        return _UNAVAILABLE if state in GONE else None
+        return None if state.lives else _UNAVAILABLE
 
     def _check_ping(self, command: Ping) -> Outcome | None:
         state = self._tree.state(command.id)
         if state is None:
             return _NOT_FOUND
-        return Done(False) if state in GONE else None
+        return None if state.lives else Done(False)
 
     def _check_known(self, command: Remove | Kill | Restart) -> Outcome | None:
         return _NOT_FOUND if self._tree.state(command.id) is None else None
@@ -182,7 +182,7 @@ class Execution:
 
     def _list(self, command: ListAll) -> Outcome:
         places = sorted(self._tree.places(), key=lambda place: self._order.rank(place.id))
-        return Done(tuple(place.id for place in places if place.state not in GONE))
+        return Done(tuple(place.id for place in places if place.state.lives))
 
     def _show(self, command: ShowTree) -> Outcome:
         places = sorted(self._tree.places(), key=lambda place: self._order.rank(place.id))
@@ -208,20 +208,10 @@ class Execution:
             return Failed(Failure.PARENT_UNAVAILABLE)
 
     async def _execute(self, command: Execute) -> Outcome:
-        try:
-            return Done(await self._tree.execute(command.id, command.verb, command.arguments))
-        except DeliveryError:
-            return _UNAVAILABLE
-        except UnknownVerb:
-            return Failed(Failure.UNKNOWN)
+        return await _said(self._tree.execute(command.id, command.verb, command.arguments))
 
     async def _trace(self, command: Trace) -> Outcome:
-        try:
-            return Done(await self._tree.trace(command.id, command.verb, command.arguments))
-        except DeliveryError:
-            return _UNAVAILABLE
-        except UnknownVerb:
-            return Failed(Failure.UNKNOWN)
+        return await _said(self._tree.trace(command.id, command.verb, command.arguments))
 
     async def _audit(self, command: Audit) -> Outcome:
         return Done(await self._tree.audit())
@@ -234,10 +224,7 @@ class Execution:
         return Done(LinksView((view.reports[0], *ranked)))
 
     async def _show_link(self, command: ShowLink) -> Outcome:
-        try:
-            return Done(await self._tree.link(command.id))
-        except DeliveryError:
-            return _UNAVAILABLE
+        return await _said(self._tree.link(command.id))
 
     async def _paths(self, command: Paths) -> Outcome:
         return Done(await self._tree.paths(command.asked))
@@ -274,3 +261,13 @@ class Execution:
     async def _sleep(self, command: Sleep) -> Outcome:
         await trio.sleep(command.ms / 1000)
         return _DONE
+
+
+async def _said(asked: "Awaitable[object]") -> Outcome:
+    """What a node says, if it can be had and knows what is meant."""
+    try:
+        return Done(await asked)
+    except DeliveryError:
+        return _UNAVAILABLE
+    except UnknownVerb:
+        return Failed(Failure.UNKNOWN)

@@ -62,7 +62,7 @@ from shell.paths import (
 from shell.reach import reach
 from shell.results import plain
 from shell.signatures import describe
-from shell.tree import GONE, NodeState, Place, UnknownNode, UnknownVerb
+from shell.tree import NodeState, Place, UnknownNode, UnknownVerb
 
 _CHANGES: Final[dict[str, Callable[[Id, float], heartbeat.Change]]] = {
     "started": heartbeat.Created,
@@ -218,30 +218,22 @@ class Forest:
         return Created(self._pid(ref.name), ref.endpoint)
 
     async def remove(self, id: Id) -> bool:
-        try:
+        with _still_known(id):
             await self._whoever(id).stop()
-        except LookupError as gone:
-            raise UnknownNode(id) from gone
         self._known.pop(id, None)
         return True
 
     async def kill(self, id: Id) -> None:
-        try:
+        with _still_known(id):
             await self._whoever(id).kill()
-        except LookupError as gone:
-            raise UnknownNode(id) from gone
 
     async def restart(self, id: Id) -> Created:
-        try:
+        with _still_known(id):
             return self._created(await self._whoever(id).restart())
-        except LookupError as gone:
-            raise UnknownNode(id) from gone
 
     async def why(self, id: Id) -> CertificateView:
-        try:
+        with _still_known(id):
             reason = await self.system.why(str(id))
-        except LookupError as gone:
-            raise UnknownNode(id) from gone
         return CertificateView(id, self.state(id), reason)
 
     # -- talking
@@ -280,7 +272,7 @@ class Forest:
         return await self.system.audit()
 
     async def links(self) -> LinksView:
-        ids = [ROOT, *(place.id for place in self.places() if place.state not in GONE)]
+        ids = [ROOT, *(place.id for place in self.places() if place.state.lives)]
         found: dict[Id, LinkReport | None] = dict.fromkeys(ids)
 
         async def ask(id: Id) -> None:
@@ -367,3 +359,12 @@ class Forest:
         if known is None or known.record is not record:
             known = self._known[id] = _Known(record)
         return known
+
+
+@contextmanager
+def _still_known(id: Id) -> Iterator[None]:
+    """What the system knows no more has been removed since."""
+    try:
+        yield
+    except LookupError as gone:
+        raise UnknownNode(id) from gone

@@ -6,14 +6,13 @@ Invariants
   the start with three digits; behind ``failed`` why. An answer's result is not shown as text.
 """
 
-import json
 from collections.abc import Sequence
 
 import msgspec
 
 from actors import Trace
 from shell.answers import one_line
-from shell.results import plain
+from shell.results import as_json, plain
 
 
 class TraceView(msgspec.Struct, frozen=True):
@@ -37,8 +36,7 @@ class TraceView(msgspec.Struct, frozen=True):
             fields["error"] = one_line(self.error)
         else:
             fields["result"] = self.result
-        text = json.dumps(fields, ensure_ascii=False)
-        return text if text.isprintable() else json.dumps(fields)
+        return as_json(fields)
 
 
 def view(traced: Trace) -> TraceView:

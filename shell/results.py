@@ -21,3 +21,9 @@ def plain(result: Any) -> Any:
     if isinstance(result, bytes | bytearray | memoryview):
         return bytes(result).decode(errors="backslashreplace")
     return json.loads(msgspec.json.encode(result))
+
+
+def as_json(value: object) -> str:
+    """JSON as people write it; where it would not be one printable line, in ASCII alone."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(value)

@@ -38,7 +38,7 @@ from shell.notices import Notices
 from shell.order import Order
 from shell.paper import Sink, Source
 from shell.ticket import Ticket
-from shell.tree import GONE, Tree
+from shell.tree import Tree
 from shell.workers import Workers
 
 WINDOW: Final = 1024
@@ -113,7 +113,7 @@ class Session:
         self._sink.write(self._dialect.greeting)
         for place in self._tree.places():
             self._notices.hear(NodeCreated(place.id, trio.current_time()))
-            if place.state in GONE:
+            if not place.state.lives:
                 self._notices.hear(Died(place.id, trio.current_time()))
         with self._tree.listen(self._hear):
             async with trio.open_nursery() as nursery:

@@ -19,7 +19,7 @@ Invariants
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -35,8 +35,6 @@ from shell.linkage import LinksView, LinkView
 from shell.paths import PathCommand, PathsView
 
 NodeState = State
-GONE: Final = frozenset({NodeState.DEAD, NodeState.RESTARTING, NodeState.GIVEN_UP})
-"""The states that answer as a dead node does: nothing is kept for the next life."""
 
 
 class Place(msgspec.Struct, frozen=True):

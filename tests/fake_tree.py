@@ -29,7 +29,7 @@ from shell.certificate import CertificateView
 from shell.journey import TraceView
 from shell.linkage import LinksView, LinkView
 from shell.paths import PathCommand, PathsView, ShowPaths
-from shell.tree import GONE, NodeState, Place, UnknownNode, UnknownVerb
+from shell.tree import NodeState, Place, UnknownNode, UnknownVerb
 
 
 class FakeTree:
@@ -67,6 +67,10 @@ class FakeTree:
     def places(self) -> list[Place]:
         return list(self._places.values())
 
+    def _lives(self, id: Id) -> bool:
+        state = self.state(id)
+        return state is not None and state.lives
+
     def place(self, id: Id) -> Place:
         return self._places[id]
 
@@ -76,7 +80,7 @@ class FakeTree:
         await self._wait("create", id)
         if id in self.create_errors:
             raise self.create_errors[id]
-        if parent != -1 and self.state(parent) in {None, *GONE}:
+        if parent != -1 and not self._lives(parent):
             raise ActorDeadError(f"{parent} is gone")
         if id in self._places:
             raise SpawnError(f"node {id} is there already")
@@ -93,7 +97,7 @@ class FakeTree:
             await self._wait("exec", id)
             if id in self._thawed:
                 await self._thawed[id].wait()
-        if self.state(id) in {None, *GONE}:
+        if not self._lives(id):
             raise ActorDeadError(f"{id} is gone")
         if verb in self.replies:
             reply = self.replies[verb]
@@ -128,7 +132,7 @@ class FakeTree:
 
     async def links(self) -> LinksView:
         await self._wait("links", -1)
-        ids = [-1, *(id for id, place in self._places.items() if place.state not in GONE)]
+        ids = [-1, *(id for id, place in self._places.items() if place.state.lives)]
         return LinksView([(id, self.reports.get(id)) for id in ids])
 
     async def link(self, id: Id) -> LinkView:
@@ -176,7 +180,7 @@ class FakeTree:
         await self._wait("restart", id)
         if id not in self._places:
             raise UnknownNode(id)
-        if self.state(id) not in GONE:
+        if self._lives(id):
             self.die(id)
         if id in self.restart_errors:
             raise self.restart_errors[id]

@@ -13,6 +13,7 @@ from actors.actor import Actor, reentrant
 from actors.down import Down, Recovered, Suspected
 from actors.ref import ActorRef
 from runtime.errors import ActorDeadError, UnreachableError
+from runtime.processes.procfs import queued_s
 from runtime.traffic.exchange import Exchange
 from runtime.wires.zmq_transport import ZmqTransport
 from tests.matrix_cells import CODE, WHY
@@ -23,15 +24,6 @@ MIB = 1024 * 1024
 Ended = tuple[str, str, float, float]
 """How somebody's wait ended: the error's name or "ok", the reason, when (CLOCK_MONOTONIC), and the
 `queued_s` of its process then."""
-
-
-def queued_s(pid: int | str = "self") -> float:
-    """How long that process has been ready and waited for a processor, in all its life."""
-    try:
-        with open(f"/proc/{pid}/schedstat") as stat:
-            return int(stat.read().split()[1]) / 1e9
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
 
 
 async def ending(waits: Awaitable[object]) -> Ended:
@@ -46,7 +38,7 @@ async def ending(waits: Awaitable[object]) -> Ended:
         how, why = "UnreachableError", error.verdict
     except Exception as error:
         how, why = type(error).__name__, str(error)
-    return how, why, time.monotonic(), queued_s()
+    return how, why, time.monotonic(), queued_s(os.getpid())
 
 
 class Node(Actor):
@@ -117,7 +109,7 @@ class Witness(Node):
 
     async def on_down(self, down: Down | Suspected | Recovered) -> None:
         why = str(down.reason) if isinstance(down, Down) else getattr(down, "kind", "")
-        ended = "ok", why, time.monotonic(), queued_s()
+        ended = "ok", why, time.monotonic(), queued_s(os.getpid())
         self.heard.append((type(down).__name__, down.ref.name, ended))
         self.bell.set()
         self.bell = trio.Event()

@@ -20,7 +20,6 @@ import trio
 from runtime.processes import procfs
 from runtime.processes.pidfd import wait_exited
 from tests.cgroups import memory_cgroup
-from tests.matrix_actors import queued_s
 from tests.matrix_cells import Cell
 from tests.real import Console, family, marked, open_console, run_folders
 
@@ -93,7 +92,7 @@ class Scene:
             self.died[name] = time.monotonic()
             if name in self.pids:
                 tellers = {"controller": self.host.pid, "witness": self.pids["witness"]}
-                self._queued[name] = {who: queued_s(pid) for who, pid in tellers.items()}
+                self._queued[name] = {who: procfs.queued_s(pid) for who, pid in tellers.items()}
         finally:
             os.close(pidfd)
 

@@ -24,7 +24,7 @@ from runtime.errors import ActorDeadError, UnreachableError
 from runtime.multipath.link_report import Reporting, StreamReport
 from runtime.multipath.statistics import TcpState
 from runtime.network.tcp_endpoint import parse_endpoint
-from tests.matrix_actors import queued_s
+from runtime.processes.procfs import queued_s
 
 TELLS = 3
 """For each ask."""

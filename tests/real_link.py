@@ -1,25 +1,30 @@
 """A conversation over one connection of two hosts on two wires, and a path manager at each end."""
 
+import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 import trio
 
 from actors.testing.lab import Host
-from runtime.multipath.connection import Notice
+from runtime.multipath.connection import Notice, PathLost, PathRegained
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.path_guard import Settings
 from runtime.multipath.path_manager import PathManager, open_path_manager
 from runtime.multipath.path_owner import Owner
+from runtime.processes.procfs import queued_s
 from tests import mptcp
-from tests.matrix_actors import queued_s
 from tests.real import until
 
 SETTINGS = Settings(hold_s=0.5, connect_s=1.0)
 FIRST, SECOND = ("10.0.1.2", "10.0.1.1"), ("10.0.2.2", "10.0.1.1")
+SILENT = "output oifname eth1 drop", "input iifname eth1 drop"
+"""The first path, whichever end has these rules."""
+STALL_S = 0.5
 BOUND_S = 20.0
 
 
@@ -58,6 +63,27 @@ class Link(msgspec.Struct):
     async def told(self, notice: Notice) -> None:
         await until(lambda: notice in self.notices, BOUND_S)
 
+    async def goes_on(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """For many answers, of which none was long in coming."""
+        await self.answers(200)
+        with capsys.disabled():
+            print(f" worst stall {self.worst_s * 1000:.0f} ms", end=" ")
+        assert self.worst_s < 5 * STALL_S
+
+
+async def lose_the_first_path(
+    link: Link, end: Host, rules: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By these rules at that end; it is left, nothing else is lost, and it is used again."""
+    end.filter(*rules)
+    await link.told(PathLost("link", *FIRST))
+    await link.has(SECOND)
+    await link.goes_on(capsys)
+    end.unfilter()
+    await link.told(PathRegained("link", *FIRST))
+    await link.has(FIRST, SECOND)
+    await link.answers(100)
+
 
 async def _answer(stream: trio.SocketStream) -> None:
     async for data in stream:
@@ -68,7 +94,7 @@ async def _ask(link: Link, stream: trio.SocketStream) -> None:
     """One question at a time, each of its own number, for ever."""
     while True:
         link.asked += 1
-        begin, queued = trio.current_time(), queued_s()
+        begin, queued = trio.current_time(), queued_s(os.getpid())
         question = link.asked.to_bytes(8, "big") * 128
         await stream.send_all(question)
         answer = b""
@@ -76,7 +102,7 @@ async def _ask(link: Link, stream: trio.SocketStream) -> None:
             answer += await stream.receive_some(len(question) - len(answer))
         assert answer == question
         link.answered += 1
-        took_s = trio.current_time() - begin - (queued_s() - queued)
+        took_s = trio.current_time() - begin - (queued_s(os.getpid()) - queued)
         link.worst_s = max(link.worst_s, took_s)
         await trio.sleep(0.001)
 

@@ -42,6 +42,15 @@ def test_a_file_that_others_can_read_is_refused_by_name_and_mode(tmp_path: Path,
             use(str(path))
 
 
+def test_a_file_that_cannot_be_made_is_named_as_it_was_given(tmp_path: Path) -> None:
+    path = str(tmp_path / "nowhere" / "join")
+    with pytest.raises(FileNotFoundError) as caught:
+        write_pass(path, ONE)
+    assert (
+        str(caught.value) == f"[Errno 2] keys cannot be kept: No such file or directory: {path!r}"
+    )
+
+
 def test_half_a_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "join"
     path.write_text(f"member = {to_text(b'm' * 32)}\n")

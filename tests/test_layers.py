@@ -13,12 +13,13 @@ MAY_IMPORT = {
     "shell": {"shell", "actors", "runtime"},
 }
 # The zygote imports it only so that the nodes it forks have it loaded; it opens no context. The
-# wire itself is five: what all have, what a network adds, what one with several paths does, who is
-# let in from it, and why one is not.
+# wire itself is six: what all have, what a network adds, what one with several paths does, who is
+# let in from it, why one is not, and what libzmq reports of either.
 ZMQ_MODULES = {
     "runtime/wires/zmq_door.py",
     "runtime/wires/zmq_mptcp.py",
     "runtime/wires/zmq_refusal.py",
+    "runtime/wires/zmq_reports.py",
     "runtime/wires/zmq_tcp.py",
     "runtime/wires/zmq_transport.py",
     "runtime/processes/zygote.py",

@@ -25,6 +25,7 @@ def test_a_process_that_is_gone_is_an_empty_answer() -> None:
     assert procfs.mapped_files(GONE) == set()
     assert procfs.open_file(GONE, 1) == ""
     assert procfs.pss_bytes(GONE) == 0
+    assert procfs.queued_s(GONE) == 0
     assert procfs.thread_count(GONE) == 0
 
 
@@ -35,6 +36,7 @@ def test_we_see_ourselves(tmp_path: Path) -> None:
     assert not stat.frozen
     assert os.getpid() in procfs.pids()
     assert procfs.pss_bytes(os.getpid()) > 1_000_000
+    assert procfs.queued_s(os.getpid()) > 0
     path = tmp_path / "a file"
     path.write_bytes(bytes(4096))
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 4096):
@@ -85,6 +87,7 @@ async def test_a_stopped_process_is_frozen_and_a_killed_one_a_zombie_until_reape
                 stat = procfs.stat(process.pid)
                 assert stat is not None
                 assert stat.frozen
+                assert not stat.ended
                 assert not pidfd.has_exited(held)
                 assert pidfd.send_signal(held)
                 await pidfd.wait_exited(held)
@@ -92,6 +95,7 @@ async def test_a_stopped_process_is_frozen_and_a_killed_one_a_zombie_until_reape
             stat = procfs.stat(process.pid)
             assert stat is not None
             assert stat.state == "Z"
+            assert stat.ended
             assert pidfd.exit_status(held) is None
             see_ended(process.pid)
             assert not pidfd.send_signal(held)

@@ -5,6 +5,7 @@ Everything is in this process, but for the network: each host is a namespace of 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,12 +29,12 @@ from runtime.multipath.streams import Streams
 from runtime.network.keys import Keys, new_secret
 from runtime.network.listening import listen_at
 from runtime.network.tcp_endpoint import Site, TcpEndpoint
+from runtime.processes.procfs import queued_s
 from runtime.traffic.exchange import Exchange
 from runtime.wires.reliable import Reliable
 from runtime.wires.zmq_mptcp import MptcpTransport
 from runtime.wires.zmq_tcp import public_of
 from tests import mptcp
-from tests.matrix_actors import queued_s
 from tests.real import until
 
 WHY_NOT = mptcp.missing() or lab.missing("nft")
@@ -75,11 +76,11 @@ class Pair(msgspec.Struct):
         """A tell and an ask a round; note how long the slowest took, but for waits for a core."""
         tell, ask = signature_of(Ledger.note), signature_of(Ledger.ask)
         for _ in range(rounds):
-            begin, queued = trio.current_time(), queued_s()
+            begin, queued = trio.current_time(), queued_s(os.getpid())
             number, self.asked = self.asked, self.asked + 2
             await tells.tell(self.source, self.target, tell, (number,))
             assert await asks.ask(self.source, self.target, ask, (number + 1,)) == number + 1
-            took_s = trio.current_time() - begin - (queued_s() - queued)
+            took_s = trio.current_time() - begin - (queued_s(os.getpid()) - queued)
             self.worst_s = max(self.worst_s, took_s)
 
     def paths(self) -> set[int]:
@@ -105,7 +106,6 @@ async def _manage(
     task_status: trio.TaskStatus[None],
 ) -> None:
     """Look after the paths of one host."""
-    watched: set[str] = set()
     async with (
         open_path_manager(lambda _: None, guarded=guarded, make_socket=host.socket) as manager,
         trio.open_nursery() as nursery,
@@ -116,12 +116,7 @@ async def _manage(
         nursery.start_soon(manager.run)
         task_status.started()
         while True:
-            streams = wire.streams_now()
-            for key in watched - streams.keys():
-                manager.forget(key)
-            for key in streams.keys() - watched:
-                manager.watch(key, streams[key].socket, server_side=not streams[key].endpoint)
-            watched = set(streams)
+            manager.follow(wire.streams_now())
             await trio.sleep(FOLLOW_S)
 
 

@@ -8,14 +8,14 @@ import trio
 
 from actors.testing import lab
 from actors.testing.lab import Host
-from runtime.multipath.connection import PathLost, PathRegained, Trouble
+from runtime.multipath.connection import PathLost, Trouble
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
 from runtime.multipath.inspection import full_info
 from runtime.multipath.path_owner import owned_by_us, path_owner
 from runtime.multipath.statistics import Subflow
 from tests import mptcp
 from tests.real import until
-from tests.real_link import BOUND_S, FIRST, SECOND, Link, open_link
+from tests.real_link import BOUND_S, FIRST, SECOND, SILENT, Link, lose_the_first_path, open_link
 
 WHY_NOT = mptcp.missing() or lab.missing("nft")
 pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
@@ -46,7 +46,7 @@ async def test_an_endpoint_is_used_by_a_connection_that_is_open_and_left_when_it
 ) -> None:
     async with open_link(*pair, owner="userspace") as link:
         assert pair[1].counters()["MPJoinSynTx"] == 1
-        pair[1].filter("output oifname eth1 drop", "input iifname eth1 drop")
+        pair[1].filter(*SILENT)
         await link.told(PathLost("link", *FIRST))  # else the scheduler might prefer it
         before = carried(link, SECOND)
         await link.answers(20)
@@ -115,17 +115,7 @@ async def test_the_guard_takes_a_dying_path_away_and_gives_it_back(
     pair: tuple[Host, Host], end: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with open_link(*pair, owner="userspace") as link:
-        pair[end].filter("output oifname eth1 drop", "input iifname eth1 drop")
-        await link.told(PathLost("link", *FIRST))
-        await link.has(SECOND)
-        await link.answers(200)
-        with capsys.disabled():
-            print(f" worst stall {link.worst_s * 1000:.0f} ms", end=" ")
-        assert link.worst_s < 5 * 0.5
-        pair[end].unfilter()
-        await link.told(PathRegained("link", *FIRST))
-        await link.has(FIRST, SECOND)
-        await link.answers(100)
+        await lose_the_first_path(link, pair[end], SILENT, capsys)
         assert not troubles(link)
 
 

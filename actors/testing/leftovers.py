@@ -34,7 +34,7 @@ PATIENCE_S: Final = 0.5
 def alive(pid: int) -> bool:
     """Whether it is there, and no zombie that somebody is slow to reap."""
     stat = procfs.stat(pid)
-    return stat is not None and stat.state not in ("Z", "X")
+    return stat is not None and not stat.ended
 
 
 def marked(variable: str, value: str) -> list[int]:

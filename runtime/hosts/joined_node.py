@@ -21,7 +21,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
@@ -30,29 +29,32 @@ import msgspec
 import trio
 
 from runtime.address import CONTROLLER_INCARNATION, Address
-from runtime.cells import context
-from runtime.cells.cell import Cell
 from runtime.detection.guard import BEAT_S
 from runtime.errors import SpawnError, WireError
 from runtime.exits import ExitReason
-from runtime.hosts.life import Node, resolve_behaviour
-from runtime.hosts.node_process import FAREWELL_S, MAX_PEERS, boot_id, clock_offset
+from runtime.hosts.life import Node
+from runtime.hosts.node_process import (
+    FAREWELL_S,
+    MAX_PEERS,
+    Process,
+    boot_id,
+    clock_offset,
+    live_and_leave,
+)
 from runtime.messages import envelope as wire
-from runtime.messages.behaviour import Behaviour
 from runtime.messages.codec import decode, encode
 from runtime.multipath.link_guard import guard_links
 from runtime.multipath.link_report import Watchable
 from runtime.network.join_file import Pass
 from runtime.network.keys import Keys, new_secret
-from runtime.network.listening import site_of
+from runtime.network.listening import site_of, way_to
 from runtime.network.tcp_endpoint import Site, TcpEndpoint
 from runtime.processes.evidence import see_nothing
-from runtime.processes.status_page import StatusPage
 from runtime.traffic.exchange import Exchange
 from runtime.traffic.pair import Peer
 from runtime.wires.net import Kind
 from runtime.wires.network_wiring import open_transport, reserve_ports
-from runtime.wires.transport import Repeating, Transport
+from runtime.wires.transport import Transport
 from runtime.wires.zmq_refusal import Refused
 from runtime.wires.zmq_tcp import TcpTransport, public_of
 
@@ -97,7 +99,7 @@ async def join(wish: Wish) -> ExitReason:
         OSError: it cannot listen where it is to.
     """
     await _knock(wish.site)
-    hosts = wish.hosts or (_way_to(wish.site),)
+    hosts = wish.hosts or (way_to(wish.site),)
     keys = _keys(wish)
     with ExitStack() as held:
         bound = [held.enter_context(each) for each in reserve_ports(wish.kind, hosts)]
@@ -128,15 +130,6 @@ async def _knock(site: Site) -> None:
         why = os.strerror(number) if number else str(cause)
         raise SpawnError(f"{site} cannot be reached: {why}") from error
     await stream.aclose()
-
-
-def _way_to(site: Site) -> str:
-    """Our own address on the way there. Nothing is sent."""
-    family = socket.AF_INET6 if site.is_v6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as asking:
-        asking.connect((site.host, site.port))
-        host: str = asking.getsockname()[0]
-        return host
 
 
 def _keys(wish: Wish) -> Keys | None:
@@ -243,22 +236,15 @@ async def _live(wish: Wish, address: Address, controller: Address, keys: Keys | 
             clock_offset=clock_offset(),
             controller=controller.endpoint,
         )
-        node = Node(exchange, _Frame(), see_nothing)
+        node = Node(exchange, Process(), see_nothing)
         signals = _Signals(exchange, node, nursery)
         nursery.start_soon(signals.run)
         nursery.start_soon(_outlive_nobody, node, wish.lost_after_s)
         inner = getattr(transport, "inner", transport)
         if wish.guarded and isinstance(inner, Watchable):
             nursery.start_soon(guard_links, inner)
-        try:
-            reason = await node.run()
-            exchange.flush()
-            if isinstance(transport, Repeating):
-                with trio.move_on_after(FAREWELL_S):
-                    await transport.farewell(controller.endpoint)
-        finally:
-            transport.close(farewell=controller.endpoint)
-            nursery.cancel_scope.cancel()
+        reason = await live_and_leave(node)
+        nursery.cancel_scope.cancel()
     return reason
 
 
@@ -308,21 +294,3 @@ class _Signals:
             while self._exchange.transport.holds(controller.endpoint):  # noqa: ASYNC110
                 await trio.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-class _Frame:
-    """This process, as its node sees it."""
-
-    page: StatusPage | None = None
-
-    def find(self, entry: str) -> type[Behaviour]:
-        return resolve_behaviour(entry)
-
-    def settle(self, cell: Cell) -> None:
-        context.root.set(cell)
-
-    def print(self, text: str) -> None:
-        print(text, file=sys.stderr)
-
-    def leave(self) -> None:
-        """There is no page to note it on."""

@@ -80,24 +80,34 @@ async def _live(order: Order, folder: str) -> ExitReason:
         node = Node(exchange, Process(page), looking_into(folder))
         nursery.start_soon(hear_signals, node)
         nursery.start_soon(_tick, page)
-        try:
-            reason = await node.run()
-            exchange.flush()
-            if isinstance(transport, Repeating):
-                with trio.move_on_after(FAREWELL_S):
-                    await transport.farewell(boot.controller.endpoint)
-        finally:
-            transport.close(farewell=boot.controller.endpoint)
-            nursery.cancel_scope.cancel()
+        reason = await live_and_leave(node)
+        nursery.cancel_scope.cancel()
+    return reason
+
+
+async def live_and_leave(node: Node) -> ExitReason:
+    """It has lived, its last words have had a moment to leave, and its sockets are closed."""
+    transport, controller = node.exchange.transport, node.exchange.controller.endpoint
+    try:
+        reason = await node.run()
+        node.exchange.flush()
+        if isinstance(transport, Repeating):
+            with trio.move_on_after(FAREWELL_S):
+                await transport.farewell(controller)
+    finally:
+        transport.close(farewell=controller)
     return reason
 
 
 class Process:
-    """This process, as its node sees it."""
+    """This process, as its node sees it. ``page``: None where nobody of this host would read it."""
 
-    def __init__(self, page: StatusPage) -> None:
-        self.page: StatusPage | None = page
-        self.leave = page.leave
+    def __init__(self, page: StatusPage | None = None) -> None:
+        self.page = page
+
+    def leave(self) -> None:
+        if self.page is not None:
+            self.page.leave()
 
     def find(self, entry: str) -> type[Behaviour]:
         return resolve_behaviour(entry)

@@ -11,7 +11,7 @@ Invariants
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -25,18 +25,17 @@ from runtime.lockstep.clock import LockstepClock
 from runtime.lockstep.conductor import Conductor, open_conductor
 from runtime.lockstep.node import START
 from runtime.lockstep.outside import Outside
-from runtime.network.keys import Keys
 from runtime.processes import procfs
 from runtime.processes.evidence import looking_into
 from runtime.processes.launcher import LocalLauncher, LocalLine
 from runtime.processes.newborn import SPARE
 from runtime.processes.orders import Exited
-from runtime.processes.run_folder import open_run_folder, raise_open_file_limit, socket_path
+from runtime.processes.run_folder import open_run_folder, raise_open_file_limit
 from runtime.traffic.exchange import Exchange
 from runtime.traffic.registrar import Spec
 from runtime.virtual_clock import VirtualClock
 from runtime.wires.socket_transport import SCHEME, SocketTransport
-from runtime.wires.wiring import Wiring
+from runtime.wires.wiring import IpcWiring, Wiring
 
 
 class LockstepHost(ProcessHost):
@@ -131,35 +130,17 @@ class LockstepHost(ProcessHost):
 def _is_spare(pid: int) -> bool:
     """Whether it waits for an order, or has ended."""
     stat = procfs.stat(pid)
-    if stat is None or stat.state in ("Z", "X"):
-        return True
-    return procfs.name(pid) == SPARE
+    return stat is None or stat.ended or procfs.name(pid) == SPARE
 
 
-class _Sockets:
-    """The wire: Unix sockets in the run folder, which the host removes with the rest."""
+class _Sockets(IpcWiring):
+    """As ipc, but without a thread; the host removes them with the rest of the folder."""
 
-    modules: Sequence[str] = ()
-    tos = 0
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    scheme = SCHEME
 
     def open(self, nursery: trio.Nursery) -> SocketTransport:
         endpoint = self.endpoint(CONTROLLER_INCARNATION)
         return SocketTransport(endpoint, CONTROLLER_INCARNATION, nursery)
-
-    def endpoint(self, incarnation: int) -> str:
-        return f"{SCHEME}{socket_path(self._folder, incarnation)}"
-
-    def keys(self, incarnation: int) -> Keys | None:
-        return None
-
-    def forget(self, incarnation: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class _Launcher(LocalLauncher):

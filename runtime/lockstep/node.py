@@ -17,7 +17,7 @@ import trio
 from runtime.address import Address
 from runtime.exits import ExitReason
 from runtime.hosts.life import Boot, Node
-from runtime.hosts.node_process import Process, hear_signals, outlive_nobody
+from runtime.hosts.node_process import Process, hear_signals, live_and_leave, outlive_nobody
 from runtime.lockstep.follower import Follower
 from runtime.lockstep.outside import Outside, find_loop
 from runtime.processes.evidence import looking_into
@@ -60,10 +60,6 @@ async def _live(order: Order, folder: str, follower: Follower) -> ExitReason:
         exchange.clock = VirtualClock()
         node = Node(exchange, Process(page), looking_into(folder, trio.current_time))
         nursery.start_soon(hear_signals, node)
-        try:
-            reason = await node.run()
-            exchange.flush()
-        finally:
-            transport.close(farewell=boot.controller.endpoint)
-            nursery.cancel_scope.cancel()
+        reason = await live_and_leave(node)
+        nursery.cancel_scope.cancel()
     return reason

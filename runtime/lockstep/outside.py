@@ -108,7 +108,7 @@ class Outside:
         children = set(procfs.children(self._pid)) - self._children - set(self._our_children())
         for child in children:
             stat = procfs.stat(child)
-            if stat is not None and stat.state not in ("Z", "X"):
+            if stat is not None and not stat.ended:
                 return f"its child process {child} runs"
         ours = self._ours()
         for fd, mask in watched(self._poll).items():

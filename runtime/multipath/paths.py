@@ -23,6 +23,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+import msgspec
+
 from runtime.multipath import message
 from runtime.multipath.endpoint import (
     Endpoint,
@@ -139,13 +141,7 @@ class Paths:
 
     async def announce(self, token: int, endpoint: Endpoint) -> None:
         """The peer is offered that address; ``endpoint`` needs an id."""
-        offered = Endpoint(
-            address=endpoint.address,
-            flags=endpoint.flags | Flags.SIGNAL,
-            id=endpoint.id,
-            port=endpoint.port,
-            interface=endpoint.interface,
-        )
+        offered = msgspec.structs.replace(endpoint, flags=endpoint.flags | Flags.SIGNAL)
         await self._do(
             _ANNOUNCE,
             message.u32(_TOKEN, token),

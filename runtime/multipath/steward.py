@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import errno
 import logging
-import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
 import trio
 
 from runtime.multipath.endpoint import Endpoint, Flags, Limits
@@ -29,6 +29,8 @@ from runtime.multipath.path_guard import plain
 from runtime.multipath.paths import Paths
 from runtime.multipath.statistics import FullInfo, SocketAddress
 from runtime.multipath.upkeep import Action, Close, Offer, Open, Rank, Upkeep, Withdraw
+from runtime.network.listening import way_to
+from runtime.network.tcp_endpoint import Site
 
 LOOK_S: Final = 1.0
 """How soon an endpoint that somebody else has added is noticed."""
@@ -129,21 +131,10 @@ class Steward:
     async def _with_id(self, token: int, endpoint: Endpoint) -> Endpoint:
         """By the id that its address has on that connection, or one that is free there."""
         held = await self._paths.all(token)
-        return Endpoint(
-            endpoint.address,
-            endpoint.flags,
-            address_id(endpoint, held),
-            endpoint.port,
-            endpoint.interface,
-        )
+        return msgspec.structs.replace(endpoint, id=address_id(endpoint, held))
 
     def _way_to(self, remote: SocketAddress) -> str:
-        """Our address on the way there. Nothing is sent."""
-        family = socket.AF_INET6 if ":" in plain(remote.host) else socket.AF_INET
-        with self._make_socket(family, socket.SOCK_DGRAM, 0) as asking:
-            asking.connect((plain(remote.host), remote.port))
-            host: str = asking.getsockname()[0]
-            return host
+        return way_to(Site(plain(remote.host), remote.port), self._make_socket)
 
 
 def address_id(endpoint: Endpoint, held: Sequence[Endpoint]) -> int:

@@ -6,18 +6,16 @@ writes it; to carry it over is for the user, as with any key.
 
 Invariants
 ----------
-* It is ours alone, like a file of keys (`runtime.network.key_file`), at both ends; else it is
-  refused.
+* It is a private file (`runtime.network.private_file`) at both ends; else it is refused.
 * A file that is no such file is never overwritten; one that is, is replaced as a whole.
 """
 
-import os
-import secrets
 from typing import Final
 
 import msgspec
 
-from runtime.network.key_file import MODE, parse_file, read_private
+from runtime.network.key_file import parse_file
+from runtime.network.private_file import read_private, write_private
 from runtime.network.tcp_endpoint import to_text
 
 _HEAD: Final = "# regrow join: who can read this file can join the system\n"
@@ -46,21 +44,8 @@ def write_pass(path: str, given: Pass) -> None:
             return
     except FileNotFoundError:
         pass
-    draft = f"{path}.{secrets.token_hex(4)}"
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
-    try:
-        with os.fdopen(fd, "w") as file:
-            os.fchmod(fd, MODE)
-            file.write(
-                f"{_HEAD}controller = {to_text(given.controller)}\n"
-                f"member = {to_text(given.member)}\n"
-            )
-            file.flush()
-            os.fsync(fd)
-        os.rename(draft, path)
-    except OSError:
-        os.unlink(draft)
-        raise
+    text = f"{_HEAD}controller = {to_text(given.controller)}\nmember = {to_text(given.member)}\n"
+    write_private(path, text, replace=True)
 
 
 def read_pass(path: str) -> Pass:

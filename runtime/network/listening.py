@@ -17,6 +17,7 @@ import ctypes
 import socket
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from runtime.network.tcp_endpoint import Site
@@ -94,18 +95,19 @@ def open_again(listening: Iterable[socket.socket]) -> None:
 
 
 def best(sites: Sequence[Site]) -> Site:
-    """The one to connect to: the first that there is a route to, loopback last.
-
-    Asking the kernel for the route sends nothing.
-    """
+    """The one to connect to: the first that there is a way to, loopback last."""
     if len(sites) == 1:
         return sites[0]
     for site in sorted(sites, key=lambda site: site.is_loopback):
-        family = socket.AF_INET6 if site.is_v6 else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as asking:
-            try:
-                asking.connect((site.host, site.port))
-            except OSError:
-                continue
+        with suppress(OSError):
+            way_to(site)
             return site
     return sites[0]
+
+
+def way_to(site: Site, make: MakeSocket = socket.socket) -> str:
+    """Our own address on the way there. Nothing is sent. `OSError`: there is no way."""
+    family = socket.AF_INET6 if site.is_v6 else socket.AF_INET
+    with make(family, socket.SOCK_DGRAM, 0) as asking:
+        asking.connect((site.host, site.port))
+        return site_of(asking).host

@@ -136,7 +136,7 @@ class Keeper:
     def owed(self) -> str:
         """What a zygote that lives and is not stopped has still to do or say; "" if nothing."""
         zygote, stat = self._zygote, procfs.stat(self.pid) if self._zygote is not None else None
-        if zygote is None or stat is None or stat.frozen or stat.state in ("Z", "X"):
+        if zygote is None or stat is None or stat.frozen or stat.ended:
             return ""
         if not zygote.idle:
             return "the zygote has not answered"

@@ -20,7 +20,7 @@ _GONE: Final = (FileNotFoundError, ProcessLookupError, PermissionError, NotADire
 
 
 class ProcessStat(msgspec.Struct, frozen=True):
-    """``state`` is the kernel's letter: R, S, D, T (stopped), t (traced), Z (zombie)."""
+    """``state`` is the kernel's letter: R, S, D, T (stopped), t (traced), Z (zombie), X (dead)."""
 
     state: str
     ppid: int
@@ -31,6 +31,11 @@ class ProcessStat(msgspec.Struct, frozen=True):
     def frozen(self) -> bool:
         """Whether it was stopped: by a signal, or by a debugger."""
         return self.state in ("T", "t")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it runs no more, though nobody may have reaped it yet."""
+        return self.state in ("Z", "X")
 
 
 def stat(pid: int) -> ProcessStat | None:
@@ -101,6 +106,12 @@ def pss_bytes(pid: int) -> int:
         if line.startswith(b"Pss:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def queued_s(pid: int) -> float:
+    """How long its main thread has been ready and waited for a core, ever; 0 if not known."""
+    fields = _read(f"/proc/{pid}/schedstat").split()
+    return int(fields[1]) / 1e9 if fields else 0.0
 
 
 def pids() -> list[int]:

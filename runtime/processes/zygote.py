@@ -207,7 +207,7 @@ class Zygote:
         spare, self._spare = self._spare, None
         if spare is not None:
             stat = procfs.stat(spare.pid)
-            if stat is None or stat.frozen or stat.state in ("Z", "X"):
+            if stat is None or stat.frozen or stat.ended:
                 os.close(spare.gate)
                 kill_tree(spare.pid)  # it is a child of ours that was not reaped
                 return None

@@ -85,15 +85,16 @@ class IpcWiring:
 
     modules: Sequence[str] = ()
     tos = 0
+    scheme = "ipc://"
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
-    def open(self, nursery: trio.Nursery) -> ZmqTransport:
+    def open(self, nursery: trio.Nursery) -> Transport:
         return ZmqTransport(self.endpoint(CONTROLLER_INCARNATION), CONTROLLER_INCARNATION, nursery)
 
     def endpoint(self, incarnation: int) -> str:
-        return f"ipc://{socket_path(self._folder, incarnation)}"
+        return f"{self.scheme}{socket_path(self._folder, incarnation)}"
 
     def keys(self, incarnation: int) -> Keys | None:
         return None

@@ -8,19 +8,17 @@ Invariants
 ----------
 * A key that is not on the list is refused, counted, and told in the log: at once, and then at
   most once a second with how many there were.
-* The reports wait without a limit: libzmq's thread would block at one, and with it all traffic.
-  So only those are asked for that come a few times a connection; not that descriptors have
-  run out, which would be told without end.
+* Reports (`runtime.wires.zmq_reports`) are asked for that come a few times a connection; not that
+  descriptors have run out, which would be told without end.
 * Nor is it asked for that a frame was none that CURVE or ZMTP allows: libzmq 4.3.5 reports it
   between the failure and its look at errno, takes that for "later", and neither reads nor closes
   the connection ever again. Unreported, it closes it, and `Gate.gone` counts it.
 * Reading is in slices: a flood of knocks does not keep other tasks waiting.
 
-Source: ZAP, ZeroMQ RFC 27; zmq_socket_monitor(3).
+Source: ZAP, ZeroMQ RFC 27.
 """
 
 import logging
-import struct
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
@@ -28,6 +26,7 @@ import trio
 import zmq
 
 from runtime.network.gate import Gate
+from runtime.wires.zmq_reports import Reports
 
 ZAP: Final = "inproc://zeromq.zap.01"
 DOMAIN: Final = b"regrow"
@@ -35,8 +34,6 @@ AT_ONCE: Final = 16
 QUIET_S: Final = 1.0
 LOOK_S: Final = 0.5
 _VERSION: Final = b"1.0"
-_REPORTS: Final = "inproc://reports"
-_REPORT: Final = struct.Struct("=Hi")
 _ACCEPTED: Final = int(zmq.EVENT_ACCEPTED)
 _WELCOMED: Final = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 _GONE: Final = int(zmq.EVENT_DISCONNECTED)
@@ -67,23 +64,16 @@ class Door:
         """Where the last caller is, if ZMQ does not know."""
         self._move = move
         self._allowed = allowed
-        self._router = router
         self._refused = 0  # since the last word in the log
         self._last = ""  # of them, where from
         self._news = trio.Event()
         self._shut = trio.Event()
-        self._sockets: list[zmq.Socket[bytes]] = []
         if allowed is not None:
             self._zap: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
-            self._sockets.append(self._zap)
             self._zap.set(zmq.LINGER, 0)
             self._zap.bind(ZAP)
-        router.monitor(_REPORTS, _ACCEPTED | _WELCOMED | _GONE | sum(_FAILED))
-        self._reports: zmq.Socket[bytes] = context.socket(zmq.PAIR)
-        self._sockets.append(self._reports)
-        self._reports.set(zmq.LINGER, 0)
-        self._reports.set(zmq.RCVHWM, 0)
-        self._reports.connect(_REPORTS)
+        events = _ACCEPTED | _WELCOMED | _GONE | sum(_FAILED)
+        self._reports = Reports(context, router, "reports", events)
 
     async def keep(self) -> None:
         """Answer and count, until `close`."""
@@ -92,15 +82,15 @@ class Door:
                 nursery.start_soon(_read, self._zap, self._asked)
             nursery.start_soon(self._open_in_time)
             nursery.start_soon(self._tell)
-            await _read(self._reports, self._reported)
+            await _read(self._reports.socket, self._reported)
             nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Before its ROUTER is."""
-        self._router.disable_monitor()
-        for socket in self._sockets:
-            trio.lowlevel.notify_closing(int(socket.get(zmq.FD)))
-            socket.close()
+        self._reports.close()
+        if self._allowed is not None:
+            trio.lowlevel.notify_closing(int(self._zap.get(zmq.FD)))
+            self._zap.close()
 
     def _asked(self, frames: list[bytes]) -> None:
         """A caller has shown that he has the secret half of a key."""
@@ -119,7 +109,7 @@ class Door:
         self._zap.send_multipart([caller, b"", _VERSION, number, *status, b"", b""], zmq.NOBLOCK)
 
     def _reported(self, frames: list[bytes]) -> None:
-        event, fd = _REPORT.unpack(frames[0])
+        event, fd = Reports.parse(frames)
         now = trio.current_time()
         if event == _ACCEPTED:
             self.gate.accepted(fd, now)

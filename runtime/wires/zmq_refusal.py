@@ -11,17 +11,16 @@ Source: zmq_socket_monitor(3), ZMQ_EVENT_HANDSHAKE_FAILED_*; ZMTP 3.1 (RFC 37), 
 
 from __future__ import annotations
 
-import struct
 from typing import Any, Final, Literal
 
 import trio
 import zmq
 
+from runtime.wires.zmq_reports import Reports
+
 Refused = Literal["key", "keys", "language", "hung up"]
 """The key is not welcome; one has keys and the other has none; no ZMTP; without a word."""
 HUNG_UP_TIMES: Final = 5
-_REPORTS: Final = "inproc://refusals"
-_REPORT: Final = struct.Struct("=Hi")
 _WELCOMED: Final = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 _AUTH: Final = int(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
 _PROTOCOL: Final = int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
@@ -33,22 +32,19 @@ class Refusal:
     """Of one socket that is about to call one peer; made before it does, closed after it."""
 
     def __init__(self, context: zmq.Context[Any], calling: zmq.Socket[bytes]) -> None:
-        self._calling = calling
-        calling.monitor(_REPORTS, _WELCOMED | _AUTH | _PROTOCOL | _NO_DETAIL)
-        self._reports: zmq.Socket[bytes] = context.socket(zmq.PAIR)
-        self._reports.set(zmq.LINGER, 0)
-        self._reports.set(zmq.RCVHWM, 0)
-        self._reports.connect(_REPORTS)
+        events = _WELCOMED | _AUTH | _PROTOCOL | _NO_DETAIL
+        self._reports = Reports(context, calling, "refusals", events)
 
     async def told(self) -> Refused:
         """The first reason that comes, as long as one does not."""
         hung_up = 0
-        fd = int(self._reports.get(zmq.FD))
+        reports = self._reports.socket
+        fd = int(reports.get(zmq.FD))
         while True:
-            if not int(self._reports.get(zmq.EVENTS)) & zmq.POLLIN:
+            if not int(reports.get(zmq.EVENTS)) & zmq.POLLIN:
                 await trio.lowlevel.wait_readable(fd)
                 continue
-            event, value = _REPORT.unpack(self._reports.recv_multipart(zmq.NOBLOCK)[0])
+            event, value = Reports.parse(reports.recv_multipart(zmq.NOBLOCK))
             if event == _AUTH:
                 return "key"
             if event == _PROTOCOL:
@@ -59,7 +55,4 @@ class Refusal:
 
     def close(self) -> None:
         """Before the socket that calls is."""
-        if not self._calling.closed:
-            self._calling.disable_monitor()
-        trio.lowlevel.notify_closing(int(self._reports.get(zmq.FD)))
         self._reports.close()
