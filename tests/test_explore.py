@@ -321,6 +321,76 @@ def test_strikes_are_drawn_from_the_seed_among_those_that_are_up() -> None:
     assert Drawn(1.0, None, ("b",), 0.99).at(["a", "c"]) is None
 
 
+# -- names that nobody has
+
+
+async def one_till(system: VirtualSystem) -> None:
+    """In some runs a second one comes late."""
+    till = await system.spawn(planted.Till, name="till")
+    weather = system.network.weather
+    assert weather is not None
+    if weather.seed == 2:
+        await system.spawn(planted.Till, name="late")
+    await till.ask(planted.Till.reserve, 1)
+
+
+NOBODY = "no node of this name has lived in "
+
+
+@pytest.mark.parametrize(
+    ("how", "where"),
+    [
+        (explore(runs=3, victims=["till", "nobody"]), "any of 3 runs: 'nobody' (victims)"),
+        (explore(runs=3, kills=1, victims="nobody"), "any of 3 runs: 'nobody' (victims)"),
+        (
+            explore(runs=1, weather=Weather(Rule(source="nobody", target="controller", drop=1.0))),
+            "any of 1 runs: 'nobody' (Rule)",
+        ),
+        (
+            explore.replay(seed=4, faults=[Kill("nobody", 1.0), Kill("till", 1.0)]),
+            "the replay from seed 4: 'nobody' (Kill)",
+        ),
+        (
+            explore.replay(seed=0, faults=[Drop("controller", "nobody", "ask", 1)]),
+            "the replay from seed 0: 'nobody' (Drop)",
+        ),
+        (
+            explore.replay(seed=0, faults=[Freeze("controller", 0.0, 1.0)]),
+            "the replay from seed 0: 'controller' (Freeze)",
+        ),
+    ],
+    ids=["victims", "a victim", "rule", "kill", "drop", "the controller"],
+)
+def test_who_is_to_be_struck_and_never_lives_is_named(how: Any, where: str) -> None:
+    with pytest.raises(ValueError, match=r".") as raised:
+        how(one_till)()
+    assert str(raised.value) == NOBODY + where
+
+
+def test_a_name_may_come_to_life_in_one_run_of_many() -> None:
+    explore(runs=3, kills=1, victims=["late"])(one_till)()  # in the last, from seed 2
+    with pytest.raises(ValueError, match="'late'"):
+        explore(runs=2, kills=1, victims=["late"])(one_till)()
+
+
+def test_nobody_is_missed_in_fewer_runs_than_there_would_be() -> None:
+    explored = Exploration(one_till, chance=Chance(kills=1, victims=("late",)))
+    assert explored.search(2, of=3) is None
+
+
+def test_a_test_that_fails_fails_with_its_own_error() -> None:
+    with pytest.raises(LookupError, match="as told"):
+        explore(runs=50, victims=["nobody"])(race)()
+
+
+def test_a_local_cell_is_no_node_that_could_be_struck() -> None:
+    async def local(system: VirtualSystem) -> None:
+        await system.spawn(planted.Till, name="till", local=True)
+
+    with pytest.raises(ValueError, match="'controller/till' \\(victims\\)"):
+        explore(runs=1, victims=["controller/till"])(local)()
+
+
 # -- the decorator
 
 

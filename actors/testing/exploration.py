@@ -11,6 +11,7 @@ Invariants
 * Two failures are the same if they are of one type and came through the same innermost line of the
   body's file; of a group, all in it.
 * What is found fails as it did at first: nothing that does not fail again is shrunk.
+* Who is named as a victim lives in one run at least, or the search that found nothing is an error.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from typing import Any, Final
 
 import msgspec
 
+from actors.supervision.record import Happened
+from actors.testing.absence import check_lived, in_faults, in_rules
 from actors.testing.shrinking import Trying, shortest, simpler, simplest
 from actors.testing.strikes import Chance, Drawn, Strike, struck
 from actors.testing.trial import run_trial
@@ -50,12 +53,13 @@ _NO_FAILURES: Final = {"Exit", "Skipped"}
 
 @dataclass(frozen=True)
 class Run:
-    """What became of one run, what befell it, and what its nodes printed."""
+    """What became of one run, what befell it, what its nodes printed, and which have lived."""
 
     seed: int
     failure: BaseException | None
     faults: list[Fault | Strike]
     output: list[str]
+    lived: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -136,17 +140,47 @@ class Exploration:
     expect_s: float | None = None
     file: str = ""
 
-    def search(self, runs: int, seed: int = 0, most: int = TRIES) -> Found | None:
+    def search(
+        self,
+        runs: int,
+        seed: int = 0,
+        most: int = TRIES,
+        *,
+        of: int = 0,
+        rules: Iterable[Rule] = (),
+    ) -> Found | None:
         """The first of so many runs that fails, from ``seed`` on, shrunk.
 
+        Args:
+            of: how many runs there would be, if these are fewer: then nobody is missed.
+            rules: those whose names should live, as victims should.
+
         Raises:
+            ValueError: none failed, and somebody who is named has lived in none.
             BaseException: what a test runner raises to skip a test.
         """
+        lived: set[str] = set()
         for number in range(runs):
             run = self.run(seed + number)
             if run.failure is not None:
                 return self._shrink(run, number + 1, most)
+            lived |= run.lived
+        if runs >= of:
+            named = [(name, "victims") for name in self.chance.victims]
+            check_lived([*named, *in_rules(rules)], lived, f"any of {runs} runs")
         return None
+
+    def replay(self, seed: int, faults: Iterable[Fault | Strike]) -> Run:
+        """One run with these faults.
+
+        Raises:
+            ValueError: it did not fail, and somebody whom they name has not lived.
+        """
+        listed = list(faults)
+        run = self.run(seed, listed)
+        if run.failure is None:
+            check_lived(in_faults(listed), run.lived, f"the replay from seed {seed}")
+        return run
 
     def run(self, seed: int, faults: Faults | None = None) -> Run:
         """One run: with these faults, or by chance."""
@@ -158,13 +192,18 @@ class Exploration:
             weather = Weather.only(here, *self.weather.rules)
             strikes = [each for each in listed if isinstance(each, Strike)]
         befell: list[Fault | Strike] = []
+        lived: set[str] = set()
+
+        def hear(happened: Happened) -> None:
+            lived.add(happened.name)
 
         async def body(system: VirtualSystem) -> None:
             if self.beat_s is not None:
                 system.nodes.guardians.pace(self.beat_s)
             if self.expect_s is not None:
                 system.expect_s = self.expect_s
-            with struck(system, strikes) as done:
+            lived.update(system.nodes.records)
+            with struck(system, strikes) as done, system.listen(hear):
                 try:
                     await self.body(system)
                 finally:
@@ -177,7 +216,9 @@ class Exploration:
         outcome = run_trial(body, seed=seed, **self.bounds, **world)
         if type(outcome.failure).__name__ in _NO_FAILURES and outcome.failure is not None:
             raise outcome.failure
-        return Run(seed, outcome.failure, befell, output)
+        lived.update(name for name, _ in in_faults(befell))  # some have died before they were up
+        nodes = frozenset(name for name in lived if "/" not in name)
+        return Run(seed, outcome.failure, befell, output, nodes)
 
     def _mended(self) -> dict[str, bool]:
         """With fewer faults the links are to stay as they are."""

@@ -14,6 +14,8 @@ What is pasted is run before anything is explored, and stays as a test of its ow
 
 Invariants
 ----------
+* Who is named (as a victim, in a strike or a fault, by a rule of its weather) and lives in no run
+  is an error at the end, unless fewer were run than it says.
 * The seeds of a test follow from its id. ``--regrow-seed`` is one, for one run, or the first of
   ``--regrow-runs``.
 * It works without pytest as well: what is decorated is a plain function.
@@ -86,6 +88,7 @@ class Plan:
 
         Raises:
             BaseException: what the test raised; its notes say how to have that again.
+            ValueError: it passed, but somebody who is named to be struck has never lived.
         """
         __tracebackhide__ = True
         names = [name for name in inspect.signature(self.test).parameters if name in _GIVEN]
@@ -105,7 +108,7 @@ class Plan:
             )
         for each in self.replays:
             as_it_was = replace(plain, weather=Weather(*each.rules), options=each.options)
-            run = as_it_was.run(each.seed, each.faults)
+            run = as_it_was.replay(each.seed, each.faults)
             if run.failure is not None:
                 run.failure.add_note(f"regrow: in the replay from seed {each.seed}")
                 raise _told(run, plain.file)
@@ -119,9 +122,10 @@ class Plan:
         if settings is not None:
             runs, seed, test = settings.runs or runs, settings.seed, settings.id
         weather = search.weather or plain.weather
+        rules = search.weather.rules if search.weather is not None else ()
         found = replace(
             plain, weather=weather, chance=search.chance, options=search.options
-        ).search(runs, seed)
+        ).search(runs, seed, of=search.runs, rules=rules)
         if found is None:
             return
         failure = _told(found.first, plain.file)
@@ -168,7 +172,7 @@ class Explore:
             weather: rules for what befalls messages; the seed is that of each run. Default: one of
                 ten messages is up to a second late, but signs of life are not.
             kills, freezes: how many nodes at most are killed and frozen in a run.
-            victims: their names; anybody, if there are none.
+            victims: their names; anybody, if there are none. Each must live in some run.
             within_s: how long after the opening of the system.
             options: of `open_virtual_system`.
 
