@@ -186,7 +186,10 @@ class PathManager(Actor):
         await self._ready(to_change=True).set_limits(Limits(add_addr_accepted, subflows))
 
     async def set_backup(self, id: int, on: bool) -> None:
-        """The endpoint is used only while nothing else can be, or as the others are."""
+        """The endpoint is used only while nothing else can be, or as the others are.
+
+        `LookupError`: there is none.
+        """
         await self._ready(to_change=True).set_backup(id, on)
 
     def _ready(self, *, to_change: bool = False) -> machine.PathManager:

@@ -14,6 +14,7 @@ Invariants
 """
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -24,9 +25,7 @@ from runtime.errors import (
     ActorError,
     DeliveryError,
     RemoteError,
-    SpawnError,
     UnreachableError,
-    WireError,
 )
 from shell.answers import Done, Failed, Failure, Outcome
 from shell.commands import (
@@ -54,6 +53,7 @@ from shell.commands import (
 from shell.linkage import LinksView
 from shell.notices import Notices
 from shell.order import Order
+from shell.paths import spelled
 from shell.ticket import Ticket
 from shell.tree import Tree, UnknownNode, UnknownVerb
 from shell.usage import usage
@@ -68,6 +68,8 @@ IMPATIENT: Final = frozenset({Execute, Ping, ShowLink, Trace})
 BEAT_S: Final = 0.25
 
 log: Final = logging.getLogger("regrow.shell")
+
+_ERRNO: Final = re.compile(r"^\[Errno \d+\] ")
 
 _DONE: Final = Done()
 _NOT_FOUND: Final = Failed(Failure.NOT_FOUND)
@@ -133,10 +135,8 @@ class Execution:
             return await self._runs[type(command)](command)
         except UnknownNode:
             return _NOT_FOUND
-        except (SpawnError, WireError, RemoteError) as error:
-            return Failed(Failure.OTHER, str(error) or type(error).__name__)
         except ActorError as error:
-            return Failed(Failure.OTHER, f"{type(error).__name__}: {error}")
+            return Failed(Failure.OTHER, str(error) or type(error).__name__)
         except Exception as error:
             log.exception("%r failed", command)
             return Failed(Failure.OTHER, f"{type(error).__name__}: {error}")
@@ -227,7 +227,11 @@ class Execution:
         return await _said(self._tree.link(command.id))
 
     async def _paths(self, command: Paths) -> Outcome:
-        return Done(await self._tree.paths(command.asked))
+        try:
+            return Done(await self._tree.paths(command.asked))
+        except RemoteError as error:  # ours, not a user's: what it is called tells nobody anything
+            why = _ERRNO.sub("", error.message) or error.type_name
+            return Failed(Failure.OTHER, f"{spelled(command.asked)}: {why}")
 
     async def _ping(self, command: Ping) -> Outcome:
         try:

@@ -11,6 +11,7 @@ Invariants
 
 from __future__ import annotations
 
+import ipaddress
 import json
 
 import msgspec
@@ -86,6 +87,10 @@ def read_paths(words: list[str]) -> PathCommand:
 
 
 def _endpoint(address: str, options: list[str]) -> PathEndpoint:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ValueError(f"ADDRESS must be a numeric address, not {address!r}") from None
     found: dict[str, bool | int | str] = {}
     words = iter(options)
     for word in words:
@@ -110,6 +115,24 @@ def _number(text: str, lowest: int, highest: int, what: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 10 and lowest <= int(text) <= highest:
         return int(text)
     raise ValueError(f"{what} must be {lowest} to {highest}, not {text!r}")
+
+
+def spelled(asked: PathCommand) -> str:
+    """The command, as it would be typed: what an error is of."""
+    match asked:
+        case ShowPaths():
+            words = "limits" if asked.limits_only else ""
+        case AddPath(endpoint):
+            words = f"add {_words(endpoint)}"
+        case RemovePath(id):
+            words = f"remove {id}"
+        case FlushPaths():
+            words = "flush"
+        case LimitPaths(accepted, subflows):
+            words = f"limits {accepted} {subflows}"
+        case BackUpPath(id, on):
+            words = f"backup {id} {'on' if on else 'off'}"
+    return f"paths {words}".rstrip()
 
 
 class PathsView(msgspec.Struct, frozen=True):

@@ -66,14 +66,20 @@ def test_a_backup_is_told_and_flushed(host: Host) -> None:
         "paths flush",
         "paths",
         "paths remove 3",
+        "paths backup 3 on",
         "paths add 10.0.2.1 dev eth9",
+        "paths add 10.0.2.1 id 4",
+        "paths add 10.0.2.1 id 5",
         "paths add nowhere",
     ) == [
         *("Ok", "Ok", "limits 0 2", "10.0.2.1 dev eth2 signal backup id 3", ""),
         *("Ok", "limits 0 2", "10.0.2.1 dev eth2 signal id 3", "", "Ok", "limits 0 2", ""),
-        "Error: LookupError: no endpoint 3",
-        "Error: LookupError: no network device eth9",
-        "Error: ValueError: 'nowhere' does not appear to be an IPv4 or IPv6 address",
+        "Error: paths remove 3: no endpoint 3",
+        "Error: paths backup 3 on: no endpoint 3",
+        "Error: paths add 10.0.2.1 dev eth9: no network device eth9",
+        "Ok",
+        "Error: paths add 10.0.2.1 id 5: add endpoint 10.0.2.1: File exists",
+        "Error: ADDRESS must be a numeric address, not 'nowhere'",
         "Ok",
     ]
 

@@ -76,6 +76,8 @@ def test_this_line_is_a_command(line: str, command: object) -> None:
         ("paths add ::1 signal signal", "paths add was given signal twice"),
         ("paths add ::1 dev a dev b", "paths add was given dev twice"),
         ("paths add ::1 loud", "paths add does not know 'loud'"),
+        ("paths add nowhere", "ADDRESS must be a numeric address, not 'nowhere'"),
+        ("paths add 10.0.2", "ADDRESS must be a numeric address, not '10.0.2'"),
     ],
 )
 def test_this_line_is_a_mistake(line: str, why: str) -> None:
@@ -225,8 +227,35 @@ async def test_changes_of_paths_happen_in_the_order_of_the_lines(autojump_clock:
 
 async def test_what_the_kernel_refuses_is_an_error(autojump_clock: MockClock) -> None:
     one = FakeTree()
-    one.table = RemoteError("OSError", "add ::1: Invalid argument", "")
-    assert await converse(one, ["paths add ::1"]) == f"Error: {one.table}\nOk\n"
+    one.table = RemoteError("OSError", "[Errno 22] add endpoint ::1: Invalid argument", "")
+    assert await converse(one, ["paths add ::1"]) == (
+        "Error: paths add ::1: add endpoint ::1: Invalid argument\nOk\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "paths",
+        "paths limits",
+        "paths limits 1 2",
+        "paths add ::1 dev eth1 subflow backup port 9 id 7",
+        "paths remove 3",
+        "paths flush",
+        "paths backup 3 on",
+        "paths backup 3 off",
+    ],
+)
+async def test_an_error_of_paths_says_of_what_and_nothing_of_python(
+    autojump_clock: MockClock, line: str
+) -> None:
+    one = FakeTree()
+    for error in (
+        RemoteError("LookupError", "no endpoint 3"),
+        RemoteError("OSError", "[Errno 1] no endpoint 3"),
+    ):
+        one.table = error
+        assert await converse(one, [line]) == f"Error: {line}: no endpoint 3\nOk\n"
 
 
 NOTICES = [

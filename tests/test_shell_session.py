@@ -132,7 +132,7 @@ async def test_a_failed_create_leaves_its_id_free(autojump_clock: MockClock) -> 
     ("error", "answer"),
     [
         (UnreachableError("0 is cut off", "cut off"), "Error: Parent is unavailable\n"),
-        (MailboxFullError("full"), "Error: MailboxFullError: full\n"),
+        (MailboxFullError("full"), "Error: full\n"),
         (ZeroDivisionError("oops"), "Error: ZeroDivisionError: oops\n"),
     ],
     ids=["parent", "another", "ours"],

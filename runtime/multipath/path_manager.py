@@ -146,10 +146,22 @@ class PathManager:
         self._changed()
 
     async def set_backup(self, id: int, on: bool) -> None:
-        """The endpoint is a backup or not; its other flags stay. `OSError` if there is none."""
-        flags = (await self._paths.get(id)).flags & Flags.FULLMESH
-        await self._paths.set_flags(id, flags | Flags.BACKUP if on else flags)
-        self._changed()
+        """The endpoint is a backup or not, in use or not; its other flags stay.
+
+        `LookupError` if there is none.
+        """
+        backup = Flags.BACKUP if on else Flags(0)
+        for address, each in self._taken.items():
+            if each.id == id:
+                flags = (each.flags & ~Flags.BACKUP) | backup
+                self._taken[address] = msgspec.structs.replace(each, flags=flags)
+                return
+        for each in await self._paths.all():
+            if each.id == id:
+                await self._paths.set_flags(id, (each.flags & Flags.FULLMESH) | backup)
+                self._changed()
+                return
+        raise LookupError(f"no endpoint {id}")
 
     def _changed(self) -> None:
         if self._steward is not None:
