@@ -46,7 +46,7 @@ from shell.classes import find_class
 from shell.collecting import collect
 from shell.commands import CONTROLLER as ROOT
 from shell.journey import TraceView, view
-from shell.linkage import LinksView, LinkView
+from shell.linkage import LinksView, LinkView, introduced
 from shell.naming import Naming, by_number, name_of
 from shell.options import Options
 from shell.paths import (
@@ -272,22 +272,32 @@ class Forest:
         return await self.system.audit()
 
     async def links(self) -> LinksView:
+        return LinksView(tuple((await self._reports()).items()))
+
+    async def _reports(self) -> dict[Id, LinkReport | None]:
+        """Of all nodes; None of one that does not tell."""
         ids = [ROOT, *(place.id for place in self.places() if place.state.lives)]
         found: dict[Id, LinkReport | None] = dict.fromkeys(ids)
 
         async def ask(id: Id) -> None:
             with trio.move_on_after(LINKS_S), suppress(DeliveryError, UnknownNode):
-                found[id] = (await self.link(id)).report
+                found[id] = await self._report(id)
 
         async with trio.open_nursery() as nursery:
             for id in ids:
                 nursery.start_soon(ask, id)
-        return LinksView(tuple(found.items()))
+        return found
+
+    async def _report(self, id: Id) -> LinkReport:
+        ref = await self.system.lookup(CONTROLLER) if id == ROOT else self._ref(id)
+        return await self.system.link_report(ref)
 
     async def link(self, id: Id) -> LinkView:
-        root = id == ROOT
-        ref = await self.system.lookup(CONTROLLER) if root else self._ref(id)
-        return LinkView(id, await self.system.link_report(ref))
+        report = await self._report(id)
+        if any(stream.remote and not stream.peer for stream in report.streams):
+            others = (await self._reports()).values()
+            report = introduced(report, (each for each in others if each is not None))
+        return LinkView(id, report)
 
     async def paths(self, asked: PathCommand) -> PathsView | None:
         manager = await self.system.path_manager()

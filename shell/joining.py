@@ -3,7 +3,8 @@
 Invariants
 ----------
 * The status is 0 after a planned end, 1 if it could not join or ended badly, 2 for wrong usage.
-* Why it ended, unless it was stopped, is one line on stderr.
+* That it has joined, and under which name, is one line on stderr; so is why it ended, unless it
+  was stopped.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def join_system(arguments: Sequence[str]) -> int:
     gc.freeze()
     reason: ExitReason | None = None
     try:
-        reason = trio.run(join, wish)
+        reason = trio.run(join, wish, partial(_joined, wish.site))
     except* (SpawnError, OSError) as group:
         for error in _leaves(group):
             print(f"regrow: {error}", file=sys.stderr)
@@ -51,6 +52,10 @@ def join_system(arguments: Sequence[str]) -> int:
         why = f"{reason}: {reason.message}" if reason.kind == "lost" else str(reason)
         print(f"regrow: {why}", file=sys.stderr)
     return 0 if reason.planned else 1
+
+
+def _joined(site: Site, name: str) -> None:
+    print(f"regrow: joined {site} as {name}", file=sys.stderr, flush=True)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
@@ -115,7 +120,11 @@ def _parser() -> argparse.ArgumentParser:
         help="with mptcp: leave the paths of this host to its kernel, as without CAP_NET_ADMIN",
     )
     add("--insecure", action="store_true", help="a system without keys: loopback alone")
-    add("--name", help="of the node (default: its class and a number); a number in a shell's tree")
+    add(
+        "--name",
+        help="of the node; in a shell's tree a number (default: the lowest that is free; else its"
+        " class and a number)",
+    )
     add("--actor", metavar="MODULE:CLASS", type=entry, default=_NODE, help=f"default: {_NODE}")
     add(
         "--listen",

@@ -5,13 +5,15 @@ Invariants
 * `LinksView`: a line for each node; then, where a kernel has no Multipath TCP, one that says so;
   and an empty one.
 * `LinkView`: a line for the node, one for each stream, under it one for each of its paths; and an
-  empty one. ``->`` is a stream that the node has opened, ``<-`` one that was opened to it.
+  empty one. ``->`` is a stream that the node has opened, ``<-`` one that was opened to it; the
+  word behind it is the node at its other end, where that is known.
+* Who has opened a stream to a node is not known there: `introduced` has it from those who have.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -62,6 +64,23 @@ class LinksView(msgspec.Struct, frozen=True):
     def json(self) -> str:
         """A list of objects: ``id``, ``transport``, ``links``, ``paths``, ``plain``, bytes."""
         return json.dumps([_counted(id, report) for id, report in self.reports])
+
+
+def introduced(report: LinkReport, others: Iterable[LinkReport]) -> LinkReport:
+    """With the names of those who have opened a stream to it, as far as ``others`` tell."""
+    callers = {
+        (stream.remote, stream.local): other.name
+        for other in others
+        for stream in other.streams
+        if stream.outgoing and stream.remote
+    }
+    streams = tuple(
+        each
+        if each.peer or not each.remote
+        else msgspec.structs.replace(each, peer=callers.get((each.local, each.remote), ""))
+        for each in report.streams
+    )
+    return msgspec.structs.replace(report, streams=streams)
 
 
 def _counted(id: Id, report: LinkReport | None) -> dict[str, object]:

@@ -6,8 +6,10 @@ Invariants
 * A tree of numbers shows the nodes whose names are numbers, spelt as the shell would; a tree
   of names shows them all, but for the archive and
   the path manager. What is not shown has no id.
+* Whoever joins a tree of numbers has an id: the one that it asked for, or the lowest that is free.
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from actors.path_manager import NAME as PATH_MANAGER
@@ -38,6 +40,22 @@ def by_name(name: str) -> Id | None:
     if name in (ARCHIVE, PATHS):
         return None
     return CONTROLLER if name == ROOT else name
+
+
+def number_joiner(wanted: str, taken: Callable[[str], bool]) -> str:
+    """What one who joins a tree of numbers is called. ``wanted``: "" for any number.
+
+    Raises:
+        ValueError: it asks for a name that is no number.
+    """
+    if not wanted:
+        return next(name for number in range(1, MAX_ID) if not taken(name := str(number)))
+    if by_number(wanted) in (None, CONTROLLER):
+        raise ValueError(
+            f"the nodes of this tree have numbers, 0 to {MAX_ID}: not {wanted!r};"
+            " without a name it gets one that is free"
+        )
+    return wanted
 
 
 def name_of(id: Id) -> str:

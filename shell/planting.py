@@ -5,6 +5,7 @@ Invariants
 * The root of a user's tree is a child of the controller, named by its class in lower case. It is
   up when the block begins.
 * A root that was resumed is not started again; one that was not in the file is.
+* Nodes that join a tree of numbers have numbers.
 * It is transient unless ``--restart`` says otherwise: it lives again after what it did not mean,
   and when it has finished it is finished.
 """
@@ -27,7 +28,7 @@ from runtime.exits import ExitReason
 from runtime.messages.behaviour import Restart
 from shell.classes import find_class
 from shell.forest import Forest, supervision
-from shell.naming import by_name, by_number
+from shell.naming import by_name, by_number, number_joiner
 from shell.options import Options
 
 LOOK_S: Final = 0.05
@@ -59,6 +60,10 @@ async def open_forest(options: Options) -> AsyncIterator[Forest]:
         tos=options.tos,
         **supervision(options),
     ) as system:
+        if not options.root:
+            roll = system.nodes.roll
+            taken = roll.places.__contains__
+            roll.name_of_joiner = lambda wanted, stem: number_joiner(wanted, taken)
         if options.transport == "mptcp":
             await system.path_manager()
         if not options.root:

@@ -4,7 +4,8 @@ from typing import Final
 
 USAGE: Final[dict[str, str]] = {
     "create": "create ID [PARENT] [--actor MODULE:CLASS [ARGS]]  start node ID under PARENT"
-    " (-1: the controller)",
+    " (-1: the controller; with --topology list or bst, which have places of their own, PARENT is"
+    " accepted and ignored)",
     "exec": "exec ID COMMAND [ARGS]  let node ID do COMMAND: start, stop, time (its timer), or"
     " whatever help ID lists",
     "ping": "ping ID  1 if node ID can be reached, else 0",
@@ -14,7 +15,8 @@ USAGE: Final[dict[str, str]] = {
     "restart": "restart ID  end node ID and let its next incarnation live",
     "why": "why ID  how node ID ended last, with all that is known of it; or: ID is alive",
     "all": "all  the IDs that are not dead, in order of creation",
-    "tree": "tree  all nodes, indented, with pid and state",
+    "tree": "tree  all nodes, indented, with pid and state (pid 0: not a process of this host, but"
+    " of one from which it has joined)",
     "audit": "audit  when all earlier lines are answered: sent N handled N failed N expired N"
     " rejected N undelivered N in-flight N, of all messages; then, where there are any,"
     " unreported N (processes that were killed: what they sent last is not known),"
@@ -24,7 +26,8 @@ USAGE: Final[dict[str, str]] = {
     " STATION MS since the start (encoded, credit, sent, received, queued, started, suspended,"
     " ended, answered or failed), and an empty one",
     "links": "links [ID]  the network links of all nodes: transport, how many, their paths, bytes;"
-    " of node ID (-1: the controller) every stream and path",
+    " of node ID (-1: the controller) every stream, opened (->) or accepted (<-), the node at its"
+    " other end, and its paths",
     "paths": "paths  the addresses that Multipath TCP may use, and the limits; paths add ADDRESS"
     " [dev D] [subflow] [signal] [backup] [fullmesh] [port P] [id N], paths remove ID, paths flush,"
     " paths limits [N M] (addresses to accept, further subflows), paths backup ID on|off",

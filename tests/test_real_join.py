@@ -205,7 +205,9 @@ async def test_one_that_was_frozen_until_it_was_lost_is_told_to_end(
             process.send_signal(signal.SIGCONT)
             assert await ended(process) == 1
             assert process.stderr is not None
-            assert process.stderr.read() == "regrow: lost: it was given up\n"
+            assert process.stderr.read() == (
+                f"regrow: joined {address} as far\nregrow: lost: it was given up\n"
+            )
 
 
 async def test_a_kill_of_one_that_is_out_of_reach_gives_it_up(tmp_path: Path, home: str) -> None:
@@ -262,6 +264,36 @@ async def test_it_ends_by_itself_when_the_controller_falls_silent(
             said = process.stderr.read()
             assert "the controller has been silent for 2 s" in said
             assert "Traceback" not in said
+
+
+async def test_whoever_joins_a_tree_of_numbers_has_one(tmp_path: Path) -> None:
+    file = str(tmp_path / "join")
+    options = ("--transport", "tcp", "--listen", "127.0.0.1", "--join-file", file)
+    async with open_console(*options) as console:
+        await until(lambda: listening_port(console.pid) > 0)
+        address = f"127.0.0.1:{listening_port(console.pid)}"
+        key = ("--key", file)
+        assert (await console.ask("create 1")).startswith("Ok: ")
+        with joining(console.home, address, *key, "--name", "far", actor=NODE) as process:
+            assert await ended(process) == 1
+            assert process.stderr is not None
+            assert process.stderr.read() == (
+                "regrow: the nodes of this tree have numbers, 0 to 2147483647: not 'far';"
+                " without a name it gets one that is free\n"
+            )
+        with joining(console.home, address, *key, actor=NODE) as process:
+            with trio.fail_after(ANSWER_S):
+                while await console.ask("all") != "1 2":  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+            assert await console.ask_all("exec 2 time", "create 2") == [
+                "Ok:2: 0",
+                "Error: Already exists",
+            ]
+            assert (await console.tree())[1] == "  2 pid 0 ok"
+            assert await console.ask("remove 2") == "Ok"
+            assert await ended(process) == 0
+            assert process.stderr is not None
+            assert process.stderr.read() == f"regrow: joined {address} as 2\n"
 
 
 async def test_who_cannot_join_is_told_why(tmp_path: Path, home: str) -> None:

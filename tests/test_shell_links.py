@@ -20,6 +20,7 @@ from runtime.multipath.statistics import (
 )
 from shell.commands import Flaw, Mistake, Paths, ShowLink, ShowLinks
 from shell.grammar import parse
+from shell.linkage import LinkView, introduced
 from shell.paths import (
     AddPath,
     BackUpPath,
@@ -149,6 +150,23 @@ async def test_the_links_of_one_are_told_with_their_paths(autojump_clock: MockCl
         "\n"
         "-1 ipc links 1 ipc:///x\n-> 7\n\nOk\n"
     )
+
+
+def test_who_has_called_is_known_from_those_who_did() -> None:
+    here = LinkReport("7", "mptcp", "", (
+        StreamReport(False, "", "10.0.1.1:5", "10.0.1.2:3"),
+        StreamReport(False, "", "10.0.1.1:5", "10.0.1.9:9"),
+        StreamReport(True, "8", "10.0.1.1:4", "10.0.1.2:6"),
+        StreamReport(True, "9", note="not connected: Connection refused"),
+    ))  # fmt: skip
+    caller = LinkReport("8", "mptcp", "", (
+        StreamReport(True, "7", "10.0.1.2:3", "10.0.1.1:5"),
+        StreamReport(False, "", "10.0.1.9:9", "10.0.1.1:5"),
+    ))  # fmt: skip
+    told = introduced(here, [LOCAL, here, caller])
+    assert [each.peer for each in told.streams] == ["8", "", "8", "9"]
+    assert [each.peer for each in introduced(here, []).streams] == ["", "", "8", "9"]
+    assert "\n<- 8 10.0.1.1:5 10.0.1.2:3\n<- 10.0.1.1:5 " in LinkView(7, told).text()
 
 
 async def test_links_as_json(autojump_clock: MockClock) -> None:

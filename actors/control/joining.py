@@ -8,6 +8,7 @@ after its last one.
 Invariants
 ----------
 * Who is refused is told why, and has no name. Who is let in and does not come leaves nothing.
+* What it is called is for the roll to say (`Roll.name_of_joiner`), whatever it would like.
 * It takes a name that nobody holds, or the place of one dead that hung under the controller.
 * SIGKILL is an order by its link. Who does not end by it within `KILL_S` is lost: it may live on,
   is not heard any more, and is told to end when it speaks.
@@ -161,7 +162,7 @@ class Joining:
             joined=True,
         )
         nodes, roll = self._nodes, self._nodes.roll
-        name = check_name(join.name or roll.next_name(check_name(join.stem)))
+        name = check_name(roll.name_of_joiner(join.name, check_name(join.stem)))
         if "/" in name:
             raise ValueError(f"not a name for a node: {name!r}")
         where = partial(_listening, endpoint)

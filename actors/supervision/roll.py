@@ -28,12 +28,17 @@ EPITAPHS = 1000
 
 
 class Roll:
-    """Of one system. ``endpoint_of``: where a node's incarnation will listen."""
+    """Of one system. ``endpoint_of``: where a node's incarnation will listen.
+
+    ``name_of_joiner``: what one is called who joins by hand and asks for that name, "" for any made
+    of the other word; it may raise `ValueError`, which says why that one is not let in.
+    """
 
     def __init__(self, controller: Address, endpoint_of: Callable[[int], str]) -> None:
         self.places = Places()
         self.records: dict[str, Record] = {}
         self.epitaphs: dict[str, ExitReason] = {}  # of names that are free again
+        self.name_of_joiner: Callable[[str, str], str] = self._any_name
         self._controller = controller
         self._endpoint_of = endpoint_of
         self._incarnation = CONTROLLER_INCARNATION
@@ -60,6 +65,9 @@ class Roll:
             number = self._counters[stem] = self._counters.get(stem, 0) + 1
             if f"{stem}-{number}" not in self.places:
                 return f"{stem}-{number}"
+
+    def _any_name(self, wanted: str, stem: str) -> str:
+        return wanted or self.next_name(stem)
 
     def reserve(
         self,

@@ -21,7 +21,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Final
 
@@ -91,8 +91,8 @@ class Wish(msgspec.Struct, frozen=True):
     guarded: bool = True
 
 
-async def join(wish: Wish) -> ExitReason:
-    """Be that node until it ends.
+async def join(wish: Wish, joined: Callable[[str], None] = lambda name: None) -> ExitReason:
+    """Be that node until it ends. ``joined`` is told its name, once its actor has started.
 
     Raises:
         SpawnError: it cannot be: nobody answers, or the controller says why not.
@@ -107,7 +107,7 @@ async def join(wish: Wish) -> ExitReason:
         address, controller = await _ask(wish, hosts, str(endpoint))
         reason: ExitReason | None = None
         try:
-            reason = await _live(wish, address, controller, keys)
+            reason = await _live(wish, address, controller, keys, joined)
         except* trio.TooSlowError:
             pass
     if reason is None:
@@ -223,7 +223,13 @@ async def _hear(transport: Transport) -> wire.Joined:
                 return envelope
 
 
-async def _live(wish: Wish, address: Address, controller: Address, keys: Keys | None) -> ExitReason:
+async def _live(
+    wish: Wish,
+    address: Address,
+    controller: Address,
+    keys: Keys | None,
+    joined: Callable[[str], None],
+) -> ExitReason:
     async with trio.open_nursery() as nursery:
         transport = open_transport(
             address.endpoint, address.incarnation, nursery, MAX_PEERS, keys, wish.tos
@@ -240,12 +246,18 @@ async def _live(wish: Wish, address: Address, controller: Address, keys: Keys | 
         signals = _Signals(exchange, node, nursery)
         nursery.start_soon(signals.run)
         nursery.start_soon(_outlive_nobody, node, wish.lost_after_s)
+        nursery.start_soon(_tell, node, joined)
         inner = getattr(transport, "inner", transport)
         if wish.guarded and isinstance(inner, Watchable):
             nursery.start_soon(guard_links, inner)
         reason = await live_and_leave(node)
         nursery.cancel_scope.cancel()
     return reason
+
+
+async def _tell(node: Node, joined: Callable[[str], None]) -> None:
+    await node.up.wait()
+    joined(node.address.name)
 
 
 async def _outlive_nobody(node: Node, lost_after_s: float) -> None:

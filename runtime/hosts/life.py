@@ -91,6 +91,8 @@ class Node:
         control[wire.Verdict] = self._verdict
         self.exchange.linked = self._watch
         self._local_cells = LocalCells(self.exchange)
+        self.up = trio.Event()
+        """Its actor has started."""
         self.guard = Guard(self.exchange, self._report, look)
         self._welcomed = trio.Event()
         self._life: tuple[wire.Welcome, bytes] | None = None
@@ -158,6 +160,7 @@ class Node:
     def _up(self) -> None:
         self.exchange.say(self.exchange.controller, wire.Started(self.address.endpoint))
         self.exchange.flush()  # somebody waits for it
+        self.up.set()
 
     # -- control
 
