@@ -37,7 +37,7 @@ def main() -> int:
             if stat.S_ISDIR(os.fstat(input_fd).st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         except OSError as error:
-            print(f"regrow: {options.script}: {error.strerror}", file=sys.stderr)
+            print(f"regrow: --script {options.script}: {error.strerror}", file=sys.stderr)
             return 2
     # 100,000 lines make millions of short-lived objects: collect less often, and not what is here
     # to stay. A seventh of the time of a long script.

@@ -2,7 +2,8 @@
 
 Invariants
 ----------
-* The status is 0 after a planned end, 1 if it could not join or ended badly, 2 for wrong usage.
+* The status is 0 after a planned end, 1 if it could not join or ended badly, 2 for wrong usage: a
+  command line that makes no sense, whatever files, classes and controllers there are.
 * That it has joined, and under which name, is one line on stderr; so is why it ended, unless it
   was stopped.
 """
@@ -13,6 +14,7 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -22,13 +24,16 @@ from runtime.errors import SpawnError, WireError
 from runtime.exits import ExitReason
 from runtime.hosts.joined_node import Wish, join
 from runtime.messages.constructor import constructor_of
-from runtime.network.join_file import read_pass
+from runtime.network.join_file import Pass, read_pass
+from runtime.network.key_file import read_keys
 from runtime.network.tcp_endpoint import Site, parse_site
 from runtime.processes.run_folder import raise_open_file_limit
 from runtime.wires.zmq_tcp import check_safe
 from shell.arguments import read_arguments
+from shell.blame import blame
 from shell.classes import find_class, import_from_here
 from shell.options import add_tos, entry, seconds
+from shell.parser import Parser
 
 _NODE = "actors.node:ComputeNode"
 
@@ -36,7 +41,12 @@ _NODE = "actors.node:ComputeNode"
 def join_system(arguments: Sequence[str]) -> int:
     """Be a node until it ends; returns the exit status."""
     import_from_here()
-    wish = _wish(arguments)
+    given = _given(arguments)
+    try:
+        wish = _wish(given)
+    except (SpawnError, WireError, OSError, ValueError, TypeError) as error:
+        print(f"regrow: {blame(error, {'--key': given.key})}", file=sys.stderr)
+        return 1
     raise_open_file_limit()
     gc.collect()
     gc.freeze()
@@ -45,7 +55,7 @@ def join_system(arguments: Sequence[str]) -> int:
         reason = trio.run(join, wish, partial(_joined, wish.site))
     except* (SpawnError, OSError) as group:
         for error in _leaves(group):
-            print(f"regrow: {error}", file=sys.stderr)
+            print(f"regrow: {blame(error, {})}", file=sys.stderr)
     if reason is None:
         return 1
     if not reason.planned:
@@ -65,8 +75,8 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
-def _wish(arguments: Sequence[str]) -> Wish:
-    """What the command line says. `SystemExit` for wrong usage, a file of keys included."""
+def _given(arguments: Sequence[str]) -> argparse.Namespace:
+    """What the command line says. `SystemExit`: it makes no sense."""
     parser = _parser()
     given = parser.parse_intermixed_args(arguments)
     site: Site = given.address
@@ -77,18 +87,23 @@ def _wish(arguments: Sequence[str]) -> Wish:
     for each in given.listen:
         if each.port:
             parser.error(f"a node takes any port: --listen {each.host}, not {each}")
-    try:
-        if given.insecure:
+    if given.insecure:
+        try:
             check_safe((site, *given.listen), None)
-        passport = read_pass(given.key) if given.key is not None else None
-        behaviour = find_class(given.actor)
-        parameters = constructor_of(behaviour)
-        args, keywords = read_arguments(behaviour.__name__, parameters, given.arguments)
-        _, encoded = prepare(partial(behaviour, **keywords), tuple(args))
-    except (SpawnError, WireError, OSError, ValueError, TypeError) as error:
-        parser.error(str(error))
+        except ValueError as error:
+            parser.error(f"--insecure: {error}")
+    return given
+
+
+def _wish(given: argparse.Namespace) -> Wish:
+    """What is asked for; raises what stands in its way here."""
+    passport = _passport(given.key) if given.key is not None else None
+    behaviour = find_class(given.actor)
+    parameters = constructor_of(behaviour)
+    args, keywords = read_arguments(behaviour.__name__, parameters, given.arguments)
+    _, encoded = prepare(partial(behaviour, **keywords), tuple(args))
     return Wish(
-        site,
+        given.address,
         passport,
         entry_of(behaviour),
         encoded,
@@ -102,16 +117,34 @@ def _wish(arguments: Sequence[str]) -> Wish:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="regrow join",
-        description="Start a node here that belongs to a system whose controller is elsewhere, "
+def _passport(path: str) -> Pass:
+    try:
+        return read_pass(path)
+    except OSError:
+        with suppress(OSError):
+            read_keys(path)
+            raise SpawnError(
+                f"{path}: these are the controller's own keys (--keys), which stay with it: --key"
+                " takes the file that it writes with --join-file"
+            ) from None
+        raise
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "regrow join",
+        "Start a node here that belongs to a system whose controller is elsewhere, "
         "and was started with --transport tcp --listen ADDRESS:PORT --join-file FILE.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("address", metavar="ADDRESS:PORT", type=_site, help="where the controller listens")
-    add("arguments", metavar="ARG", nargs="*", help="of the constructor; any text behind --")
+    add(
+        "arguments",
+        metavar="ARG",
+        nargs="*",
+        default=(),  # without one, argparse calls it required when another one is missing
+        help="of the constructor; any text behind --",
+    )
     add("--key", metavar="FILE", help="what the controller wrote with --join-file; mode 0600")
     add("--transport", choices=["tcp", "mptcp"], default="tcp", help="that of the controller")
     add(

@@ -4,7 +4,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from typing import get_args
+from typing import cast, get_args
 
 import msgspec
 
@@ -14,6 +14,7 @@ from runtime.network.type_of_service import check_tos
 from runtime.wires.net import Kind, check_net
 from shell.dialects import DIALECTS
 from shell.grammar import check_entry
+from shell.parser import Parser
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -49,6 +50,11 @@ class Options(msgspec.Struct, frozen=True):
     path_manager: str = "kernel"
     tos: int = 0
 
+    @property
+    def files(self) -> dict[str, str | None]:
+        """The files of keys, by the options that name them."""
+        return {"--keys": self.keys, "--join-file": self.join_file}
+
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:
     """Read ``arguments``, by default those of the process.
@@ -57,6 +63,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         SystemExit: 2 for wrong usage, 0 after ``--help``.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    parser: Parser
     if words[:1] == ["run"]:
         parser = _run_parser()
         given = parser.parse_intermixed_args(words[1:])
@@ -78,6 +85,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
             given.join_file,
             given.path_manager,
             given.tos,
+            as_option,
         )
     except ValueError as error:
         parser.error(str(error))
@@ -107,29 +115,38 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="regrow",
-        description="Trees of supervised processes, by commands on stdin; 'help' lists them.",
-        epilog="regrow run MODULE:CLASS runs a tree of your own: see regrow run --help. "
+def as_option(name: str, value: object) -> str:
+    """How the command line spells what a program says by a keyword."""
+    option = f"--{name.replace('_', '-')}"
+    if value is True:
+        return option
+    values = [value] if isinstance(value, str | int) else list(cast("Sequence[object]", value))
+    return " ".join(f"{option} {each}" for each in values)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "regrow",
+        "Trees of supervised processes, by commands on stdin; 'help' lists them.",
+        "regrow run MODULE:CLASS runs a tree of your own: see regrow run --help. "
         "regrow join ADDRESS starts a node of a system elsewhere: see regrow join --help.",
-        allow_abbrev=False,
+        words=("run", "join"),
     )
     parser.set_defaults(root="", arguments=(), no_shell=False)
     parser.add_argument(
         "--topology",
         choices=["tree", "list", "bst"],
-        help="who is the parent of a new node (default: the dialect's, else tree)",
+        help="who is the parent of a new node (default: the dialect's, else tree); list and bst"
+        " ignore the PARENT of a create",
     )
     _add_common(parser)
     return parser
 
 
-def _run_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="regrow run",
-        description="Run a supervisor, or any actor, as the root of a tree, with the shell on top.",
-        allow_abbrev=False,
+def _run_parser() -> Parser:
+    parser = Parser(
+        "regrow run",
+        "Run a supervisor, or any actor, as the root of a tree, with the shell on top.",
     )
     parser.set_defaults(topology="tree")
     parser.add_argument(

@@ -24,7 +24,7 @@ import trio
 
 from actors.topology import topology
 from runtime.errors import ActorError
-from shell.answers import one_line
+from shell.blame import blame
 from shell.dialects import DIALECTS
 from shell.options import Options
 from shell.paper import Paper
@@ -65,7 +65,7 @@ class Process:
             async with self._opener(self._options) as tree:
                 session, ended = await self._session(tree)
         except (ActorError, OSError) as error:
-            log.error("%s", one_line(str(error) or type(error).__name__))
+            log.error("%s", blame(error, self._options.files))
             return 1
         except Exception:  # a process's entry: the status stays ours to give
             log.exception("the tree or the session failed")

@@ -13,6 +13,7 @@ from typing import Final
 from runtime.errors import ActorError
 from runtime.exits import ExitReason
 from shell.answers import one_line
+from shell.blame import blame
 from shell.options import Options
 from shell.planting import open_forest, root_end, root_name
 from shell.signals import until_signal
@@ -36,7 +37,7 @@ class Unattended:
             async with open_forest(self._options) as forest:
                 reason = await root_end(forest.system, self._options)
         except (ActorError, OSError) as error:
-            log.error("%s", one_line(str(error) or type(error).__name__))
+            log.error("%s", blame(error, self._options.files))
             return 1
         except Exception:  # a process's entry: the status stays ours to give
             log.exception("the tree failed")

@@ -163,3 +163,4 @@ async def test_a_frozen_spare_child_costs_no_start() -> None:
 async def test_a_script_that_cannot_be_read_is_wrong_usage() -> None:
     async with open_console("--script", "/tmp") as console:
         assert await console.status() == 2
+        assert console.errors() == "regrow: --script /tmp: Is a directory\n"

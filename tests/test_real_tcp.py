@@ -305,25 +305,47 @@ async def test_who_has_no_key_of_the_system_is_refused_counted_and_told_of_once_
             {"transport": "carrier pigeon"},
             "transport must be ipc, tcp or mptcp, not 'carrier pigeon'",
         ),
-        ({"listen": ["127.0.0.1"]}, "listen is for a network: not with transport ipc"),
-        ({"keys": "x"}, "keys is for a network: not with transport ipc"),
-        ({"insecure": True}, "insecure is for a network: not with transport ipc"),
-        ({"transport": "tcp", "listen": "127.0.0.1"}, r"listen takes addresses, not one"),
-        ({"transport": "tcp", "listen": ["0.0.0.0"]}, "'0.0.0.0' is no address of one host"),
-        ({"transport": "tcp", "listen": ["localhost"]}, "not a numeric address.*'localhost'"),
+        (
+            {"listen": ["127.0.0.1"]},
+            r"^listen=\['127.0.0.1'\] is for a network: not with transport='ipc'",
+        ),
+        ({"keys": "x"}, "^keys='x' is for a network: not with transport='ipc'"),
+        ({"insecure": True}, "^insecure=True is for a network: not with transport='ipc'"),
+        (
+            {"transport": "tcp", "listen": "127.0.0.1"},
+            r"^listen is a list of addresses: \['127.0.0.1'\], not '127.0.0.1'$",
+        ),
+        (
+            {"transport": "tcp", "listen": ["0.0.0.0"]},
+            "^listen='0.0.0.0': '0.0.0.0' is no address of one host",
+        ),
+        (
+            {"transport": "tcp", "listen": ["localhost"]},
+            "^listen='localhost': not a numeric address.*'localhost'",
+        ),
         (
             {"transport": "tcp", "listen": ["192.0.2.7:5"], "insecure": True},
             "192.0.2.7:5 is no loopback address: without keys nothing listens there",
         ),
-        ({"transport": "tcp", "keys": "x", "insecure": True}, "insecure means .* not with keys"),
-        ({"tos": 4}, "tos is for a network: not with transport ipc"),
+        (
+            {"transport": "tcp", "keys": "x", "insecure": True},
+            "^insecure=True means that there are no keys: not with keys='x'$",
+        ),
+        (
+            {"transport": "tcp", "join_file": "x", "insecure": True},
+            "^insecure=True means that there are no keys: not with join_file='x'$",
+        ),
+        ({"tos": 4}, "^tos=4 is for a network: not with transport='ipc'"),
         ({"transport": "tcp", "tos": 3}, "low two bits clear, not 3"),
         ({"transport": "mptcp", "tos": 256}, "one byte .*, not 256"),
         ({"transport": "mptcp", "tos": -4}, "one byte .*, not -4"),
-        ({"path_manager": "userspace"}, "path_manager is for a network: not with transport ipc"),
+        (
+            {"path_manager": "userspace"},
+            "^path_manager='userspace' is for a network: not with transport='ipc'",
+        ),
         (
             {"transport": "tcp", "path_manager": "userspace"},
-            "path_manager userspace is for mptcp: not with transport tcp",
+            "^path_manager='userspace' is for mptcp: not with transport='tcp'$",
         ),
         (
             {"transport": "mptcp", "path_manager": "me"},
@@ -353,11 +375,21 @@ async def test_a_port_that_is_taken_is_named() -> None:
         (["--transport", "pigeon"], 2, "invalid choice: 'pigeon'"),
         (["--transport", "tcp", "--listen", "x"], 2, "not a numeric address"),
         (["--transport", "tcp", "--tos", "7"], 2, "its low two bits clear, not 7"),
-        (["--transport", "tcp", "--tos", "x"], 2, "argument --tos: must be a number, not 'x'"),
-        (["--tos", "8"], 2, "tos is for a network: not with transport ipc"),
-        (["--path-manager", "me"], 2, "argument --path-manager: invalid choice: 'me'"),
+        (["--transport", "tcp", "--tos", "x"], 2, "regrow: --tos: must be a number, not 'x'"),
+        (["--tos", "8"], 2, "regrow: --tos 8 is for a network: not with --transport ipc"),
+        (["--path-manager", "me"], 2, "regrow: --path-manager: invalid choice: 'me'"),
         (["--transport", "tcp", "--listen", "192.0.2.1"], 1, "cannot listen on 192.0.2.1:0: "),
-        (["--transport", "tcp", "--keys", "/etc/passwd"], 1, "its mode is 0644, must be 0600"),
+        (
+            ["--transport", "tcp", "--keys", "/etc/passwd"],
+            1,
+            "regrow: --keys /etc/passwd: the keys in /etc/passwd are not read: its mode is 0644,",
+        ),
+        (
+            ["--transport", "tcp", "--join-file", "/no/such/file"],
+            1,
+            "regrow: --join-file /no/such/file: ",
+        ),
+        (["--transport", "tcp", "--keys", "/no/such/file"], 1, "regrow: --keys /no/such/file: "),
         (["--transport", "tcp", "--insecure", "--listen", "192.0.2.1"], 2, "no loopback address"),
     ],
     ids=str,
@@ -376,4 +408,5 @@ def test_the_shell_says_what_is_wrong(options: list[str], status: int, why: str)
         )
     assert ended.returncode == status
     assert why in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert "Errno" not in ended.stderr
+    assert ended.stderr.count("\n") == 1

@@ -7,7 +7,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -41,6 +41,11 @@ class Net(msgspec.Struct, frozen=True):
 IPC = Net()
 
 
+def as_keyword(name: str, value: object) -> str:
+    """How a program spells what it has asked for."""
+    return f"{name}={value!r}"
+
+
 def check_net(
     kind: str,
     listen: Sequence[str] = (),
@@ -49,8 +54,9 @@ def check_net(
     join_file: str | None = None,
     path_manager: str = "kernel",
     tos: int = 0,
+    spelled: Callable[[str, object], str] = as_keyword,
 ) -> Net:
-    """What a user has said, if it makes sense.
+    """What a user has said, if it makes sense. ``spelled``: how he has said it, for the error.
 
     Raises:
         ValueError: it does not.
@@ -65,29 +71,37 @@ def check_net(
             "keys": keys,
             "insecure": insecure,
             "join_file": join_file,
-            "path_manager": path_manager != "kernel",
+            "path_manager": "" if path_manager == "kernel" else path_manager,
             "tos": tos,
         }
         for name, value in given.items():
             if value:
-                raise ValueError(f"{name} is for a network: not with transport ipc")
+                told, ipc = spelled(name, value), spelled("transport", kind)
+                raise ValueError(f"{told} is for a network: not with {ipc}")
         return IPC
     from runtime.network.tcp_endpoint import parse_site
     from runtime.network.type_of_service import check_tos
     from runtime.wires.zmq_tcp import check_safe
 
     if isinstance(listen, str):
-        raise ValueError(f"listen takes addresses, not one: [{listen!r}]")
-    sites = tuple(parse_site(each) for each in listen or (LOOPBACK,))
-    if insecure and keys is not None:
-        raise ValueError("insecure means that there are no keys: not with keys")
-    if insecure and join_file is not None:
-        raise ValueError("insecure means that there are no keys: not with join_file")
-    if insecure:
-        check_safe(sites, None)
+        raise ValueError(f"listen is a list of addresses: [{listen!r}], not {listen!r}")
+    for name, file in (("keys", keys), ("join_file", join_file)):
+        if insecure and file is not None:
+            none = f"{spelled('insecure', insecure)} means that there are no keys"
+            raise ValueError(f"{none}: not with {spelled(name, file)}")
+    found: list[Site] = []
+    for each in listen or (LOOPBACK,):
+        try:
+            found.append(parse_site(each))
+            if insecure:
+                check_safe(found[-1:], None)
+        except ValueError as error:
+            raise ValueError(f"{spelled('listen', each)}: {error}") from error
+    sites = tuple(found)
     if kind == "tcp":
         if path_manager != "kernel":
-            raise ValueError(f"path_manager {path_manager} is for mptcp: not with transport tcp")
+            told, tcp = spelled("path_manager", path_manager), spelled("transport", kind)
+            raise ValueError(f"{told} is for mptcp: not with {tcp}")
         return Net("tcp", sites, keys, insecure, join_file, tos=check_tos(tos))
     owner: Owner = "kernel" if path_manager == "kernel" else "userspace"
     return Net("mptcp", sites, keys, insecure, join_file, owner, check_tos(tos))
