@@ -4,6 +4,7 @@ Invariants
 ----------
 * The first line says all: whether it lives, and how it ended last. No line is empty, and none
   has control characters: the empty line after them is the end.
+* One that was killed says by whom, as far as that is known.
 * What its traceback says is not said twice, though the node has printed it as well.
 """
 
@@ -18,6 +19,8 @@ from shell.answers import one_line
 from shell.results import as_json
 
 _MIB = 1024 * 1024
+NOT_OURS = "by no order of this system: from outside, or its own doing"
+"""All that is known of a signal that neither the runtime has sent nor the kernel, for memory."""
 
 
 class CertificateView(msgspec.Struct, frozen=True):
@@ -59,6 +62,8 @@ def told(reason: ExitReason) -> list[str]:
     lines = []
     if reason.message and reason.kind != "crashed":
         lines.append(f"because: {reason.message}")
+    elif reason.kind == "killed" and reason.signal is not None and not reason.oom:
+        lines.append(f"because: signal {reason.signal}, {NOT_OURS}")
     if reason.oom:
         lines.append(f"out of memory: {reason.oom}")
     if reason.handler:

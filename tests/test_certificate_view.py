@@ -75,6 +75,37 @@ def test_who_killed_it_and_the_want_of_memory_have_lines() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("reason", "because"),
+    [
+        (KILLED, "signal 9, by no order of this system: from outside, or its own doing"),
+        (
+            ExitReason(kind="killed", signal=11),
+            "signal 11, by no order of this system: from outside, or its own doing",
+        ),
+        (
+            ExitReason(kind="killed", signal=9, message="a kill, ordered in this system"),
+            "a kill, ordered in this system",
+        ),
+        (ExitReason(kind="killed", signal=9, oom="it rose"), None),
+        (
+            ExitReason(kind="shutdown", signal=15, message="SIGTERM from outside"),
+            "SIGTERM from outside",
+        ),
+        (ExitReason(kind="normal"), None),
+        (ExitReason(kind="unknown"), None),
+        (CRASHED, None),
+    ],
+    ids=str,
+)
+def test_who_killed_it_is_said_as_far_as_it_is_known(
+    reason: ExitReason, because: str | None
+) -> None:
+    lines = CertificateView(7, NodeState.DEAD, reason).text().splitlines()
+    said = [line for line in lines if "because" in line]
+    assert said == ([] if because is None else [f"  because: {because}"])
+
+
 def test_the_same_as_json() -> None:
     view = json.loads(CertificateView(7, NodeState.OK, CRASHED).json())
     assert view["alive"] is True

@@ -124,7 +124,7 @@ WAYS: dict[str, tuple[Way, str, dict[str, object]]] = {
     "a kill": (
         lambda system, ref: ref.kill(),
         "killed(SIGKILL)",
-        {"message": "a kill, as by ActorRef.kill"},
+        {"message": "a kill, ordered in this system"},
     ),
     "frozen, then stopped": (
         frozen_in_a_handler,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shell.certificate import NOT_OURS
 from tests.real import END_S, Console, open_console, until
 
 pytestmark = pytest.mark.real
@@ -169,11 +170,20 @@ async def test_why_tells_how_a_node_was_killed() -> None:
         assert await console.ask_all("why 1", "# nothing") == ["1 is alive", ""]
         os.kill(first, signal.SIGKILL)
         await reborn(console, "1", first)
-        await console.say("why 1", "why 2")
-        lines = []
-        while line := await console.line():
-            lines.append(line)
+        lines = await certificate(console, 1)
         assert lines[0] == "1 is alive, after killed(SIGKILL)"
-        assert lines[1].startswith("  used: ")
-        assert lines[2:] == ["  restarts before it: 0"]
-        assert await console.line() == "Error: Not found"
+        assert lines[1] == f"  because: signal 9, {NOT_OURS}"
+        assert lines[2].startswith("  used: ")
+        assert lines[3:] == ["  restarts before it: 0"]
+        assert await console.ask("why 2") == "Error: Not found"
+        await console.create(3)
+        assert await console.ask("kill 3") == "Ok"
+        assert (await certificate(console, 3))[1] == "  because: a kill, ordered in this system"
+
+
+async def certificate(console: Console, id: int) -> list[str]:
+    await console.say(f"why {id}")
+    lines = []
+    while line := await console.line():
+        lines.append(line)
+    return lines

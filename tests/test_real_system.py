@@ -348,7 +348,7 @@ async def vanish(ref: ActorRef[Counter], chaos: Chaos) -> None:
         (quit_badly, ExitReason(kind="crashed", error="SystemExit", message="3")),
         (fail, ExitReason(kind="crashed", error="LookupError", message="no such thing")),
         (vanish, ExitReason(kind="exited", code=5)),
-        (kill, ExitReason(kind="killed", signal=9, message="a kill, as by ActorRef.kill")),
+        (kill, ExitReason(kind="killed", signal=9, message="a kill, ordered in this system")),
         (kill_it, ExitReason(kind="killed", signal=9)),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

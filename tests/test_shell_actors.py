@@ -8,6 +8,7 @@ from actors.topology import Id
 from runtime.errors import SpawnError, WireError
 from runtime.exits import ExitReason
 from shell.answers import Created
+from shell.certificate import NOT_OURS
 from shell.tree import NodeState, UnknownNode
 from tests.conversation import converse
 from tests.fake_tree import FakeTree
@@ -80,10 +81,11 @@ async def test_why_tells_how_a_node_ended_once_that_is_known(autojump_clock: Moc
     tree.delays = {"kill": 3, "create 2": 1}
     tree.reasons = {1: ExitReason(kind="killed", signal=9), 5: ExitReason(kind="normal")}
     lines = ["create 1", "create 2", "why 2", "kill 1", "why 1", "restart 1", "why 1", "why 5"]
+    because = f"because: signal 9, {NOT_OURS}"
     assert await converse(tree, [*lines, "why 9", "help why"]) == (
         "Ok: 101\nOk: 102\n2 is alive\n\nOk\n"
-        "1 is dead: killed(SIGKILL)\n  restarts before it: 0\n\nOk: 103\n"
-        "1 is alive, after killed(SIGKILL)\n  restarts before it: 0\n\n"
+        f"1 is dead: killed(SIGKILL)\n  {because}\n  restarts before it: 0\n\nOk: 103\n"
+        f"1 is alive, after killed(SIGKILL)\n  {because}\n  restarts before it: 0\n\n"
         "5 is gone: normal\n  restarts before it: 0\n\nError: Not found\n"
         "why ID  how node ID ended last, with all that is known of it; or: ID is alive\n\nOk\n"
     )

@@ -31,7 +31,7 @@ from runtime.exits import ExitReason
 from runtime.messages.accounts import Audit, DeadLetter
 from runtime.traffic.registrar import Answer, Refusal, Registrar, Row, Spec
 
-_KILL = "a kill, as by ActorRef.kill"
+_KILL = "a kill, ordered in this system"
 
 
 class Controller(Registrar, Actor):
