@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -12,8 +13,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors import Actor, System
+from actors import Actor, System, open_system
 from actors.testing import chaos, harness
+from actors.testing.case import OF_ONE_KIND, OPTIONS
+from actors.testing.lockstep import open_lockstep_system
+from actors.testing.virtual import open_virtual_system
 from actors.testing.waiting import picture
 
 # Sessions in this process leave no module behind: what they share is imported before them.
@@ -248,12 +252,57 @@ async def test_marked(system):
     await trio.sleep(10)
     assert [row.state for row in await system.tree()] == ["ok"]
 
-@pytest.mark.regrow(intensive=1)
-async def test_misspelled(system): ...
 """,
     )
-    result.assert_outcomes(passed=4, failed=1)
-    assert "unexpected keyword argument 'intensive'" in output(result)
+    result.assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize(
+    ("test", "says"),
+    [
+        (
+            "@pytest.mark.regrow(intensive=1)\nasync def test_it(system): ...",
+            "a virtual system has no 'intensive'; did you mean 'intensity'?",
+        ),
+        (
+            "@pytest.mark.regrow(transport='tcp')\nasync def test_it(system): ...",
+            "a virtual system has no 'transport'",
+        ),
+        (
+            "@pytest.mark.regrow(on=['virtual', 'lockstep'], state='x')\n"
+            "async def test_it(system): ...",
+            "a lockstep system has no 'state'",
+        ),
+        (
+            "@pytest.mark.regrow(deadline=1)\nasync def test_it(): ...",
+            "a virtual system has no 'deadline'; did you mean 'deadline_s'?",
+        ),
+        (
+            "from actors.testing.explore import explore\n"
+            "@pytest.mark.regrow(expects_s=1)\n@explore()\nasync def test_it(system): ...",
+            "a virtual system has no 'expects_s'; did you mean 'expect_s'?",
+        ),
+    ],
+    ids=["misspelled", "of a real one", "of two kinds", "no fixture", "explored"],
+)
+def test_a_keyword_that_nobody_takes_is_told_at_collection_with_the_test(
+    pytester: pytest.Pytester, test: str, says: str
+) -> None:
+    result = run(pytester, f"def test_first(): ...\n{test}")
+    said = output(result)
+    assert re.search(rf"::test_it\S*: pytest\.mark\.regrow on {re.escape(says)}", said), said
+    assert "passed" not in said
+
+
+def test_the_keywords_are_those_of_what_opens_each_kind_of_system() -> None:
+    openers = {
+        "virtual": open_virtual_system,
+        "real": open_system,
+        "lockstep": open_lockstep_system,
+    }
+    for kind, opener in openers.items():
+        foreign = {name for name, of in OF_ONE_KIND.items() if of != kind}
+        assert OPTIONS[kind] - foreign == inspect.signature(opener).parameters.keys() - {"seed"}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ A mark says so, else the command line, else the ini file, else the default.
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import re
 import zlib
@@ -24,12 +25,28 @@ FAULTS_SHOWN: Final = 50
 WALL: Final = 5.0
 """A virtual run may take so many times the seconds of a real one."""
 _RUN: Final = re.compile(r"\[run\d+\]$|-run\d+(?=[\]-])|(?<=\[)run\d+-")
+OF_ONE_KIND: Final = {
+    **dict.fromkeys(("weather", "log", "fault", "reliable"), "virtual"),
+    "patience_s": "lockstep",
+}
+"""Options of one kind of system; the other systems of the same test do without."""
+_OF_ALL: Final = frozenset({"output", "strategy", "intensity", *OF_ONE_KIND})
+OPTIONS: Final = {
+    "virtual": _OF_ALL | {"state", "resume"},
+    "real": _OF_ALL
+    | {"signals", "state", "resume", "transport", "listen", "keys", "insecure", "join_file"}
+    | {"path_manager", "tos"},
+    "lockstep": _OF_ALL,
+}
+"""What opens each kind; written down here, for to import what takes them costs a session much."""
 DURATIONS: Final = {
     "deadline_s": (600.0, "virtual seconds that a test may take"),
     "real_deadline_s": (60.0, "seconds that a test on processes may take; a virtual one: 5 times"),
     "beat_s": (0.25, "seconds between two heartbeats"),
     "expect_s": (3.0, "seconds that a probe waits where nothing else is said"),
 }
+_OWN: Final = frozenset({"on", "seed", "runs", "leaks", *DURATIONS})
+"""Keywords of the mark that open no system."""
 
 
 def seconds(text: str | float) -> float:
@@ -53,6 +70,18 @@ def chosen_duration(config: pytest.Config, marked: Mapping[str, Any], name: str)
         return seconds(DURATIONS[name][0] if chosen is None else chosen)
     except argparse.ArgumentTypeError as error:
         raise pytest.UsageError(f"regrow: {name} {error}") from None
+
+
+def check_marks(item: pytest.Item, kind: str, marked: Mapping[str, Any]) -> None:
+    """Raise `pytest.UsageError` if a mark of that test has a keyword that nobody takes."""
+    known = OPTIONS[kind] | _OWN
+    for name in marked:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise pytest.UsageError(
+                f"{item.nodeid}: pytest.mark.regrow on a {kind} system has no {name!r}{hint}"
+            )
 
 
 def marks_of(node: Any) -> dict[str, Any]:
@@ -100,8 +129,7 @@ class Case:
     @property
     def options(self) -> dict[str, Any]:
         """Those that open the system."""
-        own = {"on", "seed", "runs", "leaks", *DURATIONS}
-        return {name: value for name, value in self.marked.items() if name not in own}
+        return {name: value for name, value in self.marked.items() if name not in _OWN}
 
     def sections(self) -> Iterator[tuple[str, str]]:
         """What the report of its failure says beside the failure."""

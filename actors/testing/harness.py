@@ -12,14 +12,14 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 from trio.abc import Clock, Instrument
 
 from actors.system import Opening, System, open_system
-from actors.testing.case import WALL
+from actors.testing.case import OF_ONE_KIND, WALL
 from actors.testing.leftovers import LeftBehindError, nothing_left
 from actors.testing.lockstep import open_lockstep_system
 from actors.testing.trial import Bound, run_virtually
@@ -29,12 +29,6 @@ from runtime.weather.weather import Weather
 
 if TYPE_CHECKING:
     from actors.testing.case import Case
-
-_ONLY: Final = {
-    **dict.fromkeys(("weather", "log", "fault", "reliable"), "virtual"),
-    "patience_s": "lockstep",
-}
-"""Options of one kind; the other systems of the same test do without."""
 
 
 def run(
@@ -149,7 +143,7 @@ class _InOrder(Instrument):
 async def open_case(case: Case, options: Mapping[str, Any]) -> AsyncIterator[System]:
     """The system of a test."""
     options = {"output": _print, **options, **case.options}
-    options = {k: v for k, v in options.items() if _ONLY.get(k, case.kind) == case.kind}
+    options = {k: v for k, v in options.items() if OF_ONE_KIND.get(k, case.kind) == case.kind}
     opening: Opening[Any]
     if case.kind == "virtual":
         if isinstance(weather := options.get("weather"), Weather):

@@ -20,6 +20,7 @@ Invariants
   on such a clock, within the same bound as a test on processes, and must leave nothing behind.
 * A session without such tests pays for this module alone: what it takes to run them is imported
   when the first of them runs.
+* A keyword of the mark that nobody takes is told at the collection, with the test's name.
 * Without ``--regrow-seed`` a seed is a function of the test's id.
 """
 
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from actors.testing.case import DURATIONS, KINDS, WALL, Case, marks_of, seconds
+from actors.testing.case import DURATIONS, KINDS, WALL, Case, check_marks, marks_of, seconds
 from actors.testing.settings import Settings
 
 if TYPE_CHECKING:
@@ -113,10 +114,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "regrow_lab" in item.fixturenames:
             item.add_marker("real")
         if not _ours(item):
+            if hasattr(item.obj, "__regrow_plan__"):
+                check_marks(item, "virtual", marks_of(item))
             continue
         params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
         marked = marks_of(item)
         kind = params.get("regrow_kind", _kind_of(item, marked))
+        check_marks(item, kind, marked)
         case = Case(item, kind, marked, params.get("regrow_seed", 0))
         item.stash[CASE] = case
         if kind != "virtual":
