@@ -4,17 +4,21 @@ What `spawn` takes as keywords, and what a supervisor's list of children is made
 
 Invariants
 ----------
-* A spec that makes no sense is refused when it is given, before anything is started.
+* A spec that makes no sense is refused when it is given, before anything is started; so in the
+  list of a supervisor, where it is written.
 * What is not said is as Erlang/OTP has it, with design's defaults: 5 restarts in 10 s,
   one_for_one; a spawned child is temporary, a listed one permanent.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from reprlib import repr as brief
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -92,11 +96,34 @@ def child(
 
     Raises:
         ValueError: an option makes no sense.
-        TypeError: there is no such option.
+        TypeError: there is no such option; or that is no class of actors, or its constructor does
+            not take these arguments. Whether they can travel is seen when it is spawned.
     """
     options = {"restart": "permanent", **options}
     check(options)
+    _check_call(actor, args)
     return ChildSpec(actor, args, options)
+
+
+def _check_call(actor: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Raise `TypeError` if no actor can be made so."""
+    keywords: dict[str, Any] = {}
+    while isinstance(actor, functools.partial):
+        args, keywords = (*actor.args, *args), {**actor.keywords, **keywords}
+        actor = actor.func
+    if not (isinstance(actor, type) and issubclass(actor, Behaviour)):
+        raise TypeError(f"give a class of actors to child, not {actor!r}")
+    why = ""
+    if actor.__init__ is object.__init__:
+        why = "it takes no arguments" if args or keywords else ""
+    else:
+        try:
+            inspect.signature(actor.__init__).bind(None, *args, **keywords)
+        except TypeError as cause:
+            why = str(cause)
+    if why:
+        given = [*map(brief, args), *(f"{name}={brief(each)}" for name, each in keywords.items())]
+        raise TypeError(f"{actor.__qualname__}({', '.join(given)}): {why}")
 
 
 def check(options: Mapping[str, Any]) -> None:

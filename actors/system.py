@@ -180,7 +180,7 @@ def open_system(
             127.0.0.1.
         keys: a file of mode 0600 that keeps the system's keys, made if there is none.
         join_file: where to write, with mode 0600, what ``regrow join`` needs to start a node of
-            this system on another host; a file of before is replaced.
+            this system on another host; replaced, and removed at the end unless ``keys`` is given.
         insecure: no keys and no encryption; loopback addresses alone, and then every user of
             this host can call.
         path_manager: with mptcp, who decides on the paths of each connection: ``"kernel"``, or

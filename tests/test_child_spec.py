@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from actors.child_spec import check
+from actors.actor import Actor
+from actors.child_spec import check, child
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,49 @@ def test_what_makes_no_sense_is_refused(key: str, value: Any, says: str) -> None
 def test_an_option_that_there_is_not_is_named() -> None:
     with pytest.raises(TypeError, match="a child spec has no 'nam'"):
         check({"nam": "x"})
+
+
+class Plain(Actor):
+    pass
+
+
+class Worker(Actor):
+    def __init__(self, pace: int, *, name: str = "") -> None:
+        self.pace = pace
+
+
+loose: Any = child  # what a type checker would refuse
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: loose(dict), "give a class of actors to child, not <class 'dict'>"),
+        (lambda: loose("Worker"), "give a class of actors to child, not 'Worker'"),
+        (lambda: loose(Plain, 3), "Plain(3): it takes no arguments"),
+        (lambda: loose(partial(Plain, x=3)), "Plain(x=3): it takes no arguments"),
+        (lambda: loose(Worker), "Worker(): missing a required argument: 'pace'"),
+        (lambda: loose(Worker, 3, "a"), "Worker(3, 'a'): too many positional arguments"),
+        (
+            lambda: loose(partial(Worker, nam="a"), 3),
+            "Worker(3, nam='a'): got an unexpected keyword argument 'nam'",
+        ),
+    ],
+    ids=["no actor", "a name", "none taken", "no keyword", "missing", "too many", "misspelled"],
+)
+def test_what_no_actor_can_be_made_of_is_refused_where_it_is_written(
+    make: Callable[[], object], says: str
+) -> None:
+    with pytest.raises(TypeError, match=r".") as caught:
+        make()
+    assert str(caught.value) == says
+
+
+def test_what_an_actor_can_be_made_of_is_a_child() -> None:
+    assert loose(Plain).args == ()
+    assert loose(Worker, 3).args == (3,)
+    assert loose(partial(Worker, 3, name="a")).actor.func is Worker
+    assert loose(partial(partial(Worker, name="a"), name="b"), 3).args == (3,)
 
 
 def test_what_makes_sense_passes() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.network.join_file import Pass, read_pass, write_pass
+from runtime.network.join_file import Pass, read_pass, remove_pass, write_pass
 from runtime.network.key_file import keep_keys
 from runtime.network.tcp_endpoint import to_text
 
@@ -57,6 +57,19 @@ def test_half_a_file_is_refused(tmp_path: Path) -> None:
     path.chmod(0o600)
     with pytest.raises(OSError, match="does not hold both keys: controller = KEY and member = KEY"):
         read_pass(str(path))
+
+
+def test_it_is_removed_as_long_as_it_is_ours(tmp_path: Path) -> None:
+    path = tmp_path / "join"
+    remove_pass(str(path), ONE)
+    write_pass(str(path), OTHER)
+    remove_pass(str(path), ONE)
+    assert read_pass(str(path)) == OTHER
+    remove_pass(str(path), OTHER)
+    assert os.listdir(tmp_path) == []
+    keep_keys(str(path))
+    remove_pass(str(path), ONE)
+    assert os.listdir(tmp_path) == ["join"]
 
 
 def test_no_secret_shows_in_its_text() -> None:

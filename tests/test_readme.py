@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.testing import lab
+from runtime.messages.codec import MAX_PAYLOAD_BYTES
 from tests import mptcp
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +61,11 @@ def test_these_are_the_programs() -> None:
     ]
     for name, program in PROGRAMS.items():
         assert name == "counter" or re.match(r'""".+\."""\n', program)
+
+
+def test_the_most_that_a_message_holds_is_said_to_the_byte() -> None:
+    assert f"{MAX_PAYLOAD_BYTES:,} bytes, 64 MiB less 128 KiB, are the most" in README
+    assert MAX_PAYLOAD_BYTES == (64 * 1024 - 128) * 1024
 
 
 SWEPT = "".join(f"{n} {round(1 / (n + 1), 6)}\n" for n in range(24))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -162,6 +163,26 @@ async def test_it_ends_with_its_system(tmp_path: Path, home: str) -> None:
             process = stack.enter_context(joining(home, address, "--key", file))
             await lookup(system, "worker-1")
         assert await ended(process) == 0
+
+
+async def test_the_file_for_joiners_ends_with_its_keys(tmp_path: Path, home: str) -> None:
+    file, keys = tmp_path / "join", tmp_path / "keys"
+    async with open_system(transport="tcp", join_file=str(file)):
+        assert file.exists()
+    assert not file.exists()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        site = f"127.0.0.1:{holder.getsockname()[1]}"
+        with pytest.raises(OSError, match="Address already in use"):
+            async with open_system(transport="tcp", listen=[site], join_file=str(file)):
+                pass
+    assert not file.exists()
+    async with open_system(transport="tcp", join_file=str(file), keys=str(keys)):
+        pass
+    kept = read_pass(str(file))
+    async with open_system(transport="tcp", join_file=str(file), keys=str(keys)):
+        assert read_pass(str(file)) == kept
 
 
 async def test_a_kill_reaches_it(tmp_path: Path, home: str) -> None:

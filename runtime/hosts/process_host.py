@@ -203,11 +203,13 @@ async def open_process_host(
 async def _open_wire(wires: Wiring) -> AsyncIterator[Transport]:
     """The controller's sockets; nobody reads them any more when they are closed."""
     async with trio.open_nursery() as nursery:
-        transport = wires.open(nursery)
         try:
-            yield transport
+            transport = wires.open(nursery)
+            try:
+                yield transport
+            finally:
+                transport.close()
         finally:
-            transport.close()
             wires.close()
             nursery.cancel_scope.cancel()
 

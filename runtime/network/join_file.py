@@ -10,6 +10,8 @@ Invariants
 * A file that is no such file is never overwritten; one that is, is replaced as a whole.
 """
 
+import os
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -46,6 +48,13 @@ def write_pass(path: str, given: Pass) -> None:
         pass
     text = f"{_HEAD}controller = {to_text(given.controller)}\nmember = {to_text(given.member)}\n"
     write_private(path, text, replace=True)
+
+
+def remove_pass(path: str, given: Pass) -> None:
+    """The file is gone, if it still holds that; what cannot be read, or removed, stays."""
+    with suppress(OSError):
+        if read_pass(path) == given:
+            os.unlink(path)
 
 
 def read_pass(path: str) -> Pass:

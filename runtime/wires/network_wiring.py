@@ -14,7 +14,7 @@ from runtime.address import CONTROLLER_INCARNATION
 from runtime.errors import SpawnError
 from runtime.multipath.path_owner import Owner, owned_by_us
 from runtime.multipath.streams import Streams
-from runtime.network.join_file import Pass, write_pass
+from runtime.network.join_file import Pass, remove_pass, write_pass
 from runtime.network.key_file import keep_keys
 from runtime.network.keys import Keys, new_keys
 from runtime.network.listening import listen_at, reserve, site_of
@@ -48,11 +48,17 @@ def wiring(net: Net) -> TcpWiring:
     keys = None
     if not net.insecure:
         keys = new_keys() if net.keys is None else keep_keys(net.keys)
-        if net.join_file is not None:
-            write_pass(net.join_file, Pass(public_of(keys.own), keys.member))
-    if net.kind == "tcp":
-        return TcpWiring(net.listen, keys, net.tos)
-    return MptcpWiring(net.listen, keys, net.tos, net.path_manager)
+    made = (
+        TcpWiring(net.listen, keys, net.tos)
+        if net.kind == "tcp"
+        else MptcpWiring(net.listen, keys, net.tos, net.path_manager)
+    )
+    if keys is not None and net.join_file is not None:
+        given = Pass(public_of(keys.own), keys.member)
+        write_pass(net.join_file, given)
+        if net.keys is None:  # nobody will ever join with these again
+            made.ending.callback(remove_pass, net.join_file, given)
+    return made
 
 
 def reserve_ports(kind: Kind, hosts: Sequence[str]) -> list[socket.socket]:
@@ -73,6 +79,8 @@ class TcpWiring:
 
     def __init__(self, listen: Sequence[Site], keys: Keys | None, tos: int = 0) -> None:
         self.tos = tos
+        self.ending = ExitStack()
+        """What is to be done at the end."""
         self._listen = listen
         self._keys = keys
         self._reserved: dict[int, list[socket.socket]] = {}
@@ -127,6 +135,7 @@ class TcpWiring:
     def close(self) -> None:
         for incarnation in list(self._reserved):
             self.forget(incarnation)
+        self.ending.close()
 
 
 class MptcpWiring(TcpWiring):
@@ -146,7 +155,6 @@ class MptcpWiring(TcpWiring):
     ) -> None:
         super().__init__(listen, keys, tos)
         self._path_manager = path_manager
-        self._owning = ExitStack()
 
     def open(self, nursery: trio.Nursery) -> Reliable:
         streams = Streams(tos=self.tos)
@@ -167,14 +175,10 @@ class MptcpWiring(TcpWiring):
             streams=streams,
         )
         if self._path_manager == "userspace":
-            why_not = self._owning.enter_context(owned_by_us())
+            why_not = self.ending.enter_context(owned_by_us())
             if why_not:
                 log.warning("%s: the kernel manages the paths", why_not)
         return Reliable(wire, nursery)
-
-    def close(self) -> None:
-        super().close()
-        self._owning.close()
 
     def _reserve(self) -> list[socket.socket]:
         def bind(site: Site) -> socket.socket:
