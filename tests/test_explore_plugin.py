@@ -158,3 +158,26 @@ def test_runs():
     assert runs == [40, 41]
 """
     run(pytester, tests, "--regrow-runs", "2", "--regrow-seed", "40").assert_outcomes(passed=2)
+
+
+def test_a_victim_that_never_lives_fails_the_test_but_not_a_run_of_its_own(
+    pytester: pytest.Pytester,
+) -> None:
+    tests = """
+from actors import Actor
+from actors.testing.explore import explore
+
+class Worker(Actor):
+    pass
+
+@explore(runs=5, kills=1, victims=["worker", "wroker"])
+async def test_it(system):
+    await system.spawn(Worker, name="worker")
+"""
+    result = run(pytester, tests)
+    result.assert_outcomes(failed=1)
+    said = output(result)
+    assert "no node of this name has lived in any of 5 runs: 'wroker' (victims)" in said
+    assert "exploration.py" not in said
+    run(pytester, tests, "--regrow-seed", "1").assert_outcomes(passed=1)
+    run(pytester, tests, "--regrow-runs", "3").assert_outcomes(passed=1)

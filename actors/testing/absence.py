@@ -44,6 +44,7 @@ def check_lived(named: Iterable[Named], lived: Collection[str], where: str) -> N
     Raises:
         ValueError: who has not, and what names him.
     """
+    __tracebackhide__ = True
     absent: dict[str, str] = {}
     for name, what in named:
         if name not in lived:

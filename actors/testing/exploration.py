@@ -159,6 +159,7 @@ class Exploration:
             ValueError: none failed, and somebody who is named has lived in none.
             BaseException: what a test runner raises to skip a test.
         """
+        __tracebackhide__ = True
         lived: set[str] = set()
         for number in range(runs):
             run = self.run(seed + number)
@@ -176,6 +177,7 @@ class Exploration:
         Raises:
             ValueError: it did not fail, and somebody whom they name has not lived.
         """
+        __tracebackhide__ = True
         listed = list(faults)
         run = self.run(seed, listed)
         if run.failure is None:
