@@ -45,7 +45,7 @@ def join_system(arguments: Sequence[str]) -> int:
     try:
         wish = _wish(given)
     except (SpawnError, WireError, OSError, ValueError, TypeError) as error:
-        print(f"regrow: {blame(error, {'--key': given.key})}", file=sys.stderr)
+        print(f"regrow: {blame(error, [('--key', given.key)])}", file=sys.stderr)
         return 1
     raise_open_file_limit()
     gc.collect()
@@ -54,8 +54,9 @@ def join_system(arguments: Sequence[str]) -> int:
     try:
         reason = trio.run(join, wish, partial(_joined, wish.site))
     except* (SpawnError, OSError) as group:
+        named = [("--listen", str(each).removesuffix(":0")) for each in given.listen]
         for error in _leaves(group):
-            print(f"regrow: {blame(error, {})}", file=sys.stderr)
+            print(f"regrow: {blame(error, named)}", file=sys.stderr)
     if reason is None:
         return 1
     if not reason.planned:

@@ -51,9 +51,10 @@ class Options(msgspec.Struct, frozen=True):
     tos: int = 0
 
     @property
-    def files(self) -> dict[str, str | None]:
-        """The files of keys, by the options that name them."""
-        return {"--keys": self.keys, "--join-file": self.join_file}
+    def named(self) -> list[tuple[str, str | None]]:
+        """What is of the world, and may be to blame: the option, and what it names."""
+        listen = [("--listen", each) for each in self.listen]
+        return [("--keys", self.keys), ("--join-file", self.join_file), *listen]
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> Options:

@@ -23,7 +23,9 @@ _MISSING = "the following arguments are required: "
 class Parser(argparse.ArgumentParser):
     """``words``: that can stand first instead, as in `regrow join`."""
 
-    def __init__(self, prog: str, description: str, epilog: str = "", words: Sequence[str] = ()):
+    def __init__(
+        self, prog: str, description: str, epilog: str = "", words: Sequence[str] = ()
+    ) -> None:
         super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
         self._words = words
 

@@ -65,7 +65,7 @@ class Process:
             async with self._opener(self._options) as tree:
                 session, ended = await self._session(tree)
         except (ActorError, OSError) as error:
-            log.error("%s", blame(error, self._options.files))
+            log.error("%s", blame(error, self._options.named))
             return 1
         except Exception:  # a process's entry: the status stays ours to give
             log.exception("the tree or the session failed")

@@ -37,7 +37,7 @@ class Unattended:
             async with open_forest(self._options) as forest:
                 reason = await root_end(forest.system, self._options)
         except (ActorError, OSError) as error:
-            log.error("%s", blame(error, self._options.files))
+            log.error("%s", blame(error, self._options.named))
             return 1
         except Exception:  # a process's entry: the status stays ours to give
             log.exception("the tree failed")

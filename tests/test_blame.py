@@ -9,7 +9,13 @@ import pytest
 from runtime.errors import SpawnError
 from shell.blame import blame
 
-FILES = {"--keys": "/a/keys", "--join-file": "/a/join", "--other": None}
+NAMED = [
+    ("--keys", "/a/keys"),
+    ("--join-file", "/a/join"),
+    ("--other", None),
+    ("--listen", "192.0.2.1"),
+    ("--listen", "[2001:db8::7]:55"),
+]
 
 
 @pytest.mark.parametrize(
@@ -27,8 +33,13 @@ FILES = {"--keys": "/a/keys", "--join-file": "/a/join", "--other": None}
         (SpawnError("/a/keyset is not there"), "/a/keyset is not there"),
         (SpawnError("two\nlines"), "two\\nlines"),
         (OSError(), "OSError"),
+        (OSError("cannot listen on 192.0.2.1:0: No"),
+         "--listen 192.0.2.1: cannot listen on 192.0.2.1:0: No"),
+        (OSError("cannot listen on 192.0.2.10:0: No"), "cannot listen on 192.0.2.10:0: No"),
+        (OSError("cannot listen on [2001:db8::7]:55: No"),
+         "--listen [2001:db8::7]:55: cannot listen on [2001:db8::7]:55: No"),
     ],
     ids=str,
-)
-def test_an_option_is_blamed_for_the_file_that_it_names(error: Exception, said: str) -> None:
-    assert blame(error, FILES) == said
+)  # fmt: skip
+def test_an_option_is_blamed_for_what_it_names(error: Exception, said: str) -> None:
+    assert blame(error, NAMED) == said

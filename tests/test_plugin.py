@@ -14,14 +14,14 @@ import pytest
 import trio
 
 from actors import Actor, System, open_system
-from actors.testing import chaos, harness
+from actors.testing import chaos, explore, harness
 from actors.testing.case import OF_ONE_KIND, OPTIONS
 from actors.testing.lockstep import open_lockstep_system
 from actors.testing.virtual import open_virtual_system
 from actors.testing.waiting import picture
 
 # Sessions in this process leave no module behind: what they share is imported before them.
-LOADED = (chaos, harness)
+LOADED = (chaos, explore, harness)
 ROOT = Path(__file__).parent.parent
 PLAIN = """
 import pytest

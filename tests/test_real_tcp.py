@@ -378,7 +378,11 @@ async def test_a_port_that_is_taken_is_named() -> None:
         (["--transport", "tcp", "--tos", "x"], 2, "regrow: --tos: must be a number, not 'x'"),
         (["--tos", "8"], 2, "regrow: --tos 8 is for a network: not with --transport ipc"),
         (["--path-manager", "me"], 2, "regrow: --path-manager: invalid choice: 'me'"),
-        (["--transport", "tcp", "--listen", "192.0.2.1"], 1, "cannot listen on 192.0.2.1:0: "),
+        (
+            ["--transport", "tcp", "--listen", "192.0.2.1"],
+            1,
+            "regrow: --listen 192.0.2.1: cannot listen on 192.0.2.1:0: ",
+        ),
         (
             ["--transport", "tcp", "--keys", "/etc/passwd"],
             1,
