@@ -69,7 +69,7 @@ BEAT_S: Final = 0.25
 
 log: Final = logging.getLogger("regrow.shell")
 
-_ERRNO: Final = re.compile(r"^\[Errno \d+\] ")
+_ERRNO: Final = re.compile(r"^\[Errno \d+\] |: -\d+(?= \()")  # Python's, and the kernel's own
 
 _DONE: Final = Done()
 _NOT_FOUND: Final = Failed(Failure.NOT_FOUND)

@@ -54,9 +54,9 @@ def join_system(arguments: Sequence[str]) -> int:
     try:
         reason = trio.run(join, wish, partial(_joined, wish.site))
     except* (SpawnError, OSError) as group:
-        named = [("--listen", str(each).removesuffix(":0")) for each in given.listen]
-        for error in _leaves(group):
-            print(f"regrow: {blame(error, named)}", file=sys.stderr)
+        named = [("--listen", str(site).removesuffix(":0")) for site in given.listen]
+        for each in _leaves(group):
+            print(f"regrow: {blame(each, named)}", file=sys.stderr)
     if reason is None:
         return 1
     if not reason.planned:

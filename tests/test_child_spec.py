@@ -55,6 +55,7 @@ class Worker(Actor):
 
 
 loose: Any = child  # what a type checker would refuse
+part: Any = partial
 
 
 @pytest.mark.parametrize(
@@ -63,11 +64,11 @@ loose: Any = child  # what a type checker would refuse
         (lambda: loose(dict), "give a class of actors to child, not <class 'dict'>"),
         (lambda: loose("Worker"), "give a class of actors to child, not 'Worker'"),
         (lambda: loose(Plain, 3), "Plain(3): it takes no arguments"),
-        (lambda: loose(partial(Plain, x=3)), "Plain(x=3): it takes no arguments"),
+        (lambda: loose(part(Plain, x=3)), "Plain(x=3): it takes no arguments"),
         (lambda: loose(Worker), "Worker(): missing a required argument: 'pace'"),
         (lambda: loose(Worker, 3, "a"), "Worker(3, 'a'): too many positional arguments"),
         (
-            lambda: loose(partial(Worker, nam="a"), 3),
+            lambda: loose(part(Worker, nam="a"), 3),
             "Worker(3, nam='a'): got an unexpected keyword argument 'nam'",
         ),
     ],
@@ -84,8 +85,8 @@ def test_what_no_actor_can_be_made_of_is_refused_where_it_is_written(
 def test_what_an_actor_can_be_made_of_is_a_child() -> None:
     assert loose(Plain).args == ()
     assert loose(Worker, 3).args == (3,)
-    assert loose(partial(Worker, 3, name="a")).actor.func is Worker
-    assert loose(partial(partial(Worker, name="a"), name="b"), 3).args == (3,)
+    assert loose(part(Worker, 3, name="a")).actor.func is Worker
+    assert loose(part(part(Worker, name="a"), name="b"), 3).args == (3,)
 
 
 def test_what_makes_sense_passes() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shell.naming import MAX_ID, by_number, number_joiner
+from shell.grammar import MAX_ID
+from shell.naming import by_number, number_joiner
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -295,7 +296,7 @@ def test_a_keyword_that_nobody_takes_is_told_at_collection_with_the_test(
 
 
 def test_the_keywords_are_those_of_what_opens_each_kind_of_system() -> None:
-    openers = {
+    openers: dict[str, Callable[..., object]] = {
         "virtual": open_virtual_system,
         "real": open_system,
         "lockstep": open_lockstep_system,

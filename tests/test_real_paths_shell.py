@@ -78,7 +78,8 @@ def test_a_backup_is_told_and_flushed(host: Host) -> None:
         "Error: paths backup 3 on: no endpoint 3",
         "Error: paths add 10.0.2.1 dev eth9: no network device eth9",
         "Ok",
-        "Error: paths add 10.0.2.1 id 5: add endpoint 10.0.2.1: File exists",
+        "Error: paths add 10.0.2.1 id 5: add endpoint 10.0.2.1: too many addresses or duplicate one"
+        " (File exists)",
         "Error: ADDRESS must be a numeric address, not 'nowhere'",
         "Ok",
     ]

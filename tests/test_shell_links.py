@@ -274,6 +274,8 @@ async def test_an_error_of_paths_says_of_what_and_nothing_of_python(
     ):
         one.table = error
         assert await converse(one, [line]) == f"Error: {line}: no endpoint 3\nOk\n"
+    one.table = RemoteError("FileExistsError", "[Errno 17] add ::1: duplicate one: -17 (It exists)")
+    assert await converse(one, [line]) == f"Error: {line}: add ::1: duplicate one (It exists)\nOk\n"
 
 
 NOTICES = [
