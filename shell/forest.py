@@ -247,12 +247,12 @@ class Forest:
                 raise UnknownVerb(verb)
             return handler, *read_arguments(verb, handler, arguments)
         except (UnknownVerb, WireError):
-            await reach(self._ref(id))
+            await reach(await self._up(id))
             raise
 
     async def execute(self, id: Id, verb: str, arguments: Sequence[str]) -> object:
         handler, args, keywords = await self._handler(id, verb, arguments)
-        ref = self._ref(id)
+        ref = await self._up(id)
         try:
             if not handler.streams:
                 return plain(await ref.ask(handler.function, *args, **keywords))
@@ -262,8 +262,9 @@ class Forest:
 
     async def trace(self, id: Id, verb: str, arguments: Sequence[str]) -> TraceView:
         handler, args, keywords = await self._handler(id, verb, arguments)
+        ref = await self._up(id)
         try:
-            traced = await self.system.trace(self._ref(id), handler.function, *args, **keywords)
+            traced = await self.system.trace(ref, handler.function, *args, **keywords)
         except (TypeError, ValueError) as misfit:
             raise WireError(str(misfit)) from misfit
         return view(traced)
@@ -289,7 +290,7 @@ class Forest:
         return found
 
     async def _report(self, id: Id) -> LinkReport:
-        ref = await self.system.lookup(CONTROLLER) if id == ROOT else self._ref(id)
+        ref = await self.system.lookup(CONTROLLER) if id == ROOT else await self._up(id)
         return await self.system.link_report(ref)
 
     async def link(self, id: Id) -> LinkView:
@@ -330,7 +331,7 @@ class Forest:
             await trio.sleep(LINKS_S)
 
     async def ping(self, id: Id) -> bool:
-        await reach(self._ref(id))
+        await reach(await self._up(id))
         return True
 
     async def beat(self, period_s: float) -> None:
@@ -359,6 +360,13 @@ class Forest:
 
     def _ref(self, id: Id) -> ActorRef[Any]:
         return self._meet(id).ref
+
+    async def _up(self, id: Id) -> ActorRef[Any]:
+        """Once it can be spoken to: who joins has a place, and an id, some time before that."""
+        known = self._meet(id)
+        if known.record.spec.joined:
+            await known.record.settled.wait()  # bounded: a start takes at most ``start_s``
+        return known.ref
 
     def _meet(self, id: Id) -> _Known:
         record = self._nodes.records.get(name_of(id))

@@ -66,8 +66,8 @@ async def spin_and_stop(system: System, ref: ActorRef[Mortal]) -> None:
 
 
 async def run_out_of_addresses(system: System, ref: ActorRef[Mortal]) -> None:
-    await ref.ask(Mortal.limit, 64)
-    await ref.tell(Mortal.grow, 256)
+    await ref.ask(Mortal.limit, 256)  # libc wants to reserve 128 for a thread
+    await ref.tell(Mortal.grow, 1024)
 
 
 async def link(system: System, ref: ActorRef[Mortal]) -> None:
