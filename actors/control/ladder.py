@@ -56,12 +56,9 @@ def tell_local(
     record: Record, exchange: Exchange, force: bool, reason: ExitReason | None = None
 ) -> None:
     """Tell a local cell to end, or, with ``force``, to give its handler up as well."""
-    cell = exchange.cells.get(record.incarnation)
     peer = exchange.peers.get(record.address.endpoint)
-    if cell is not None:
-        cell.stop(force, reason)
-    elif record.address.endpoint == exchange.address.endpoint:
-        if exchange.local_cells is not None:  # it may be about to start
+    if record.address.endpoint == exchange.address.endpoint:
+        if exchange.local_cells is not None:
             exchange.local_cells.stop(record.incarnation, force, reason)
     elif peer is not None:
         exchange.say(peer, wire.Stop(record.incarnation, force, reason))

@@ -6,7 +6,9 @@ nobody asked for: of a told handler, of a hook, of a task of the nursery.
 
 Invariants
 ----------
-* Before ``on_start`` has returned nobody can reach it; after it has ended nobody can either.
+* What comes before ``on_start`` has returned waits until then: who has told others of himself in
+  there may be spoken to before he is up. An ask that ``on_start`` waits for cannot be served.
+* After it has ended nobody can reach it.
 * Whoever waits for it when it ends is told so.
 * ``on_stop`` runs after the last message of a planned end, for at most 1 s.
 """
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from runtime.messages.behaviour import Behaviour
 
 ON_STOP_S = 1.0
+_START = wire.Tell(0, "on_start", 0)
 
 
 class Cell(Service):
@@ -57,13 +60,17 @@ class Cell(Service):
         try:
             async with trio.open_nursery() as nursery:
                 self.nursery = nursery
-                current.set(Call(self, None, None))
+                self.exchange.cells[self.address.incarnation] = self
+                start = Call(self, None, _START, trio.lowlevel.current_task())
+                current.set(start)
                 try:
                     await actor._begin()
                 except (Exception, SystemExit) as failure:
                     failed_start = failure
+                    self.crashed(failure, _START.handler)
                 else:
-                    self.exchange.cells[self.address.incarnation] = self
+                    start.done = True
+                    current.set(Call(self, None, None))
                     if snapshot_every_s < math.inf and keeps(type(actor)):
                         self.keeping = Keeping(self, snapshot_every_s)
                         if snapshot_every_s:

@@ -81,11 +81,12 @@ class LocalCells:
 
     def stop(self, incarnation: int, force: bool, reason: ExitReason | None) -> None:
         """It ends, or does not start. One that has ended already stays as it is."""
+        starting = self._starting.get(incarnation)
         cell = self._exchange.cells.get(incarnation)
-        if cell is not None:
+        if starting is not None:
+            starting.cancel()
+        elif cell is not None:
             cell.stop(force, reason)
-        elif incarnation in self._starting:
-            self._starting[incarnation].cancel()
 
     def _order(self, peer: Peer, order: wire.Run, payload: memoryview) -> None:
         recipe = self._recipes.pop(order.previous, None) or self._wanted.pop(order.token, None)
