@@ -34,7 +34,7 @@ CHUNK_BYTES: Final = 128 * 1024
 AT_ONCE: Final = 8
 HALF_OPEN_S: Final = 10.0
 HURRY_S: Final = 60e-6
-"""ZMQ's thread says what it was given in half of it; a turn of the loop costs as much as all."""
+"""ZMQ's thread needs 3 us in the median, and more than this once in 50 times."""
 _SELECTABLE: Final = 1024
 """`select` takes lower descriptors only, and nothing else waits for less than a millisecond."""
 _RESET: Final = struct.pack("ii", 1, 0)
