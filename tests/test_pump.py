@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import random
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from runtime.multipath import dialling, pump
-from runtime.multipath.dialling import dial, in_turn
+from runtime.multipath import pump
+from runtime.multipath.dialling import dial
 from runtime.multipath.inspection import mptcp_info, speaks_mptcp
 from runtime.multipath.pump import CHUNK_BYTES, Pump
 from runtime.multipath.streams import Streams
@@ -71,6 +72,12 @@ async def pumped(wire: str) -> AsyncIterator[tuple[trio.SocketStream, trio.Socke
 
 def _stream(sock: socket.socket) -> trio.SocketStream:
     return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+
+
+def plain(stream: trio.SocketStream) -> socket.socket:
+    """What speaks at once or not at all."""
+    found: socket.socket = vars(stream.socket)["_sock"]
+    return found
 
 
 async def echo(stream: trio.SocketStream) -> None:
@@ -145,7 +152,7 @@ async def test_a_reader_that_stands_still_holds_the_writer_up_and_loses_nothing(
             if patience.cancelled_caught:
                 break
             with suppress(BlockingIOError):
-                sent += data[: vars(near.socket)["_sock"].send(data)]
+                sent += data[: plain(near).send(data)]
         assert len(between.out._held or b"") <= CHUNK_BYTES
         taken = bytearray()
         while len(taken) < len(sent):
@@ -179,92 +186,110 @@ async def test_last_words_that_nobody_takes_block_no_longer_than_said() -> None:
         each.close()
 
 
-# -- dialling
-
-FOUR, SIX = Site("192.0.2.1", 1), Site("2001:db8::1", 1)
-LOCAL, OTHER = Site("127.0.0.1", 1), Site("192.0.2.2", 1)
-
-
-@pytest.mark.parametrize(
-    ("sites", "order"),
-    [
-        ((), ()),
-        ((FOUR,), (FOUR,)),
-        ((LOCAL, FOUR), (FOUR, LOCAL)),
-        ((FOUR, OTHER, SIX), (FOUR, SIX, OTHER)),
-        ((SIX, FOUR, OTHER), (SIX, FOUR, OTHER)),
-        ((LOCAL, SIX, FOUR), (SIX, FOUR, LOCAL)),
-    ],
-)
-def test_addresses_are_tried_in_this_order(
-    sites: tuple[Site, ...], order: tuple[Site, ...]
-) -> None:
-    assert in_turn(sites) == order
+# -- in a hurry
 
 
 @pytest.fixture
-def listening() -> Iterator[socket.socket]:
-    (listening,) = listen_at([Site("127.0.0.1", 0)])
-    with listening:
-        yield listening
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a slow machine; who hurries returns as soon as there is something all the same."""
+    monkeypatch.setattr(pump, "HURRY_S", float(BOUND_S))
 
 
-async def test_an_address_that_refuses_is_followed_at_once(listening: socket.socket) -> None:
-    with socket.socket() as unheard:
-        unheard.bind(("127.0.0.1", 0))
-        sites = [site_of(unheard), site_of(listening)]
-        begin = trio.current_time()
-        with await dial(sites, Streams().dialling) as stream:
-            assert stream.getpeername() == listening.getsockname()
-        assert trio.current_time() < begin + BOUND_S
+@pytest.mark.usefixtures("patience")
+async def test_what_is_said_in_a_hurry_is_carried_without_a_turn_of_the_loop() -> None:
+    async with pumped("unix") as (near, far, between):
+        await wait_all_tasks_blocked()
+        for number in range(3):
+            plain(near).sendall(b"question %d" % number)
+            assert between.hurry()
+            assert plain(far).recv(100) == b"question %d" % number
+        await near.send_all(b"at leisure")
+        assert await far.receive_some() == b"at leisure"
+        await far.send_all(b"answer")
+        assert await near.receive_some() == b"answer"
 
 
-async def test_an_address_that_is_silent_is_overtaken(
-    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+async def test_who_says_nothing_is_not_waited_for() -> None:
+    async with pumped("unix") as (near, far, between):
+        await wait_all_tasks_blocked()
+        assert between.hurry()
+        await near.send_all(b"later")
+        assert await far.receive_some() == b"later"
+
+
+@every_wire
+@pytest.mark.parametrize("more", [b"", b"more"], ids=["and no more", "and more"])
+async def test_of_more_than_the_target_takes_in_a_hurry_nothing_is_lost(
+    wire: str, more: bytes
 ) -> None:
-    made: list[socket.socket] = []
-
-    def make(family: int) -> socket.socket:
-        made.append(Streams().dialling(family))
-        return made[-1]
-
-    monkeypatch.setattr(dialling, "ATTEMPT_S", BOUND_S)
-    with Silent() as site, trio.fail_after(BOUND_S):
-        stream = await dial([site, site_of(listening)], make)
-        assert stream.getpeername() == listening.getsockname()
-        assert [each.fileno() == -1 for each in made] == [True, False]
-        stream.close()
-
-
-async def test_when_nobody_answers_the_error_says_so_of_each(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(dialling, "ATTEMPT_S", 0.3)
-    with Silent() as site, socket.socket() as unheard, trio.fail_after(BOUND_S):
-        unheard.bind(("127.0.0.1", 0))
-        deaf = site_of(unheard)
-        with pytest.raises(ConnectionError) as raised:
-            await dial([deaf, site], Streams().dialling)
-        assert str(raised.value) == f"{deaf}: Connection refused; {site}: no answer in 0.3 s"
+    async with pumped(wire) as (near, far, between):
+        await wait_all_tasks_blocked()
+        rng, sent = random.Random(5), bytearray()
+        for _ in range(1000):
+            data = rng.randbytes(CHUNK_BYTES // 2)
+            sent += data[: plain(near).send(data)]
+            if not between.hurry():
+                break
+        assert between.out.holds
+        plain(near).sendall(more)
+        sent += more
+        assert between.hurry()  # it is the task's now
+        taken = bytearray()
+        while len(taken) < len(sent):
+            taken += await far.receive_some()
+        assert taken == sent
+        await near.send_all(b"more")
+        assert await far.receive_some() == b"more"
 
 
-class Silent:
-    """Someone who never accepts, with as many callers waiting as he takes."""
-
-    def __enter__(self) -> Site:
-        self.held = [socket.socket()]
-        self.held[0].bind(("127.0.0.1", 0))
-        self.held[0].listen(0)
+@pytest.mark.usefixtures("patience")
+async def test_an_end_that_is_found_in_a_hurry_is_that_of_one_direction() -> None:
+    async with pumped("unix") as (near, far, between):
+        await wait_all_tasks_blocked()
+        plain(near).sendall(b"question")
+        plain(near).shutdown(socket.SHUT_WR)
         for _ in range(3):
-            self.held.append(socket.socket())
-            self.held[-1].setblocking(False)
-            with suppress(BlockingIOError):
-                self.held[-1].connect(self.held[0].getsockname())
-        return site_of(self.held[0])
+            assert between.hurry()
+        assert between.out.ended
+        assert b"".join([bytes(part) async for part in far]) == b"question"
+        await far.send_all(b"answer")
+        assert await near.receive_some() == b"answer"
+        assert between.scope.deadline < trio.current_time() + 2 * pump.HALF_OPEN_S
 
-    def __exit__(self, *_: object) -> None:
-        for each in self.held:
-            each.close()
+
+@pytest.mark.usefixtures("patience")
+async def test_a_failure_that_is_found_in_a_hurry_ends_both_directions() -> None:
+    async with pumped("unix") as (near, far, between):
+        await wait_all_tasks_blocked()
+        plain(near).sendall(b"question")
+        far.socket.close()
+        assert not between.hurry()
+        assert between.hurry()  # there is nothing left to do
+        assert between.failure is not None
+        with suppress(trio.BrokenResourceError):
+            assert await near.receive_some() == b""
+
+
+async def test_a_hurry_does_not_prolong_a_stream_whose_other_direction_has_ended() -> None:
+    async with pumped("unix") as (near, far, between):
+        await far.send_eof()
+        assert await near.receive_some() == b""
+        plain(near).sendall(b"still here")
+        assert between.hurry()
+        assert between.out.count == 0
+        assert await far.receive_some() == b"still here"
+
+
+async def test_a_descriptor_too_high_to_select_is_carried_at_leisure() -> None:
+    app, low = unix_pair()
+    with app, low:
+        inner = socket.socket(fileno=fcntl.fcntl(low, fcntl.F_DUPFD, 1024))
+    outer, far = unix_pair()
+    between = Pump(inner, outer)
+    assert between.hurry()
+    between.close()
+    assert between.hurry()
+    far.close()
 
 
 # -- what the kernel has

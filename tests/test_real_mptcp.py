@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from runtime.multipath import network_link
+from runtime.multipath import network_link, pump
 from runtime.multipath.streams import Streams
 from runtime.network.keys import Keys, new_secret
 from runtime.network.listening import reserve, site_of
@@ -165,6 +165,25 @@ async def test_last_words_are_heard_though_the_loop_stands_still() -> None:
         near.send(far.endpoint, [b"fare", b"well"])
         near.close(farewell=far.endpoint)
         assert await take(far, 1) == [(1, [b"fare", b"well"])]
+
+
+async def test_what_zmq_takes_at_once_is_on_its_way_before_the_loop_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_net() as net:
+        near, far = net.open(1), net.open(2)
+        near.connect(far.endpoint)
+        near.send(far.endpoint, [b"a", b"b"])
+        await take(far, 1)
+        await wait_all_tasks_blocked(0.1)
+        between = near.outgoing[far.endpoint].pump
+        assert between is not None
+        monkeypatch.setattr(pump, "HURRY_S", float(BOUND_S))
+        for frames in numbered(0, 10):
+            before = between.out.count
+            assert near.send(far.endpoint, frames)
+            assert between.out.count > before
+        assert await take(far, 10) == [(1, frames) for frames in numbered(0, 10)]
 
 
 async def test_another_process_of_this_host_cannot_use_the_local_sockets() -> None:
