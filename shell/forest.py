@@ -364,7 +364,7 @@ class Forest:
     async def _up(self, id: Id) -> ActorRef[Any]:
         """Once it can be spoken to: who joins has a place, and an id, some time before that."""
         known = self._meet(id)
-        if known.record.spec.joined:
+        if known.record.spec.joined and not known.record.settled.is_set():
             await known.record.settled.wait()  # bounded: a start takes at most ``start_s``
         return known.ref
 

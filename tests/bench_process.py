@@ -95,11 +95,11 @@ class Child:
 
 
 @asynccontextmanager
-async def open_child(*command: str) -> AsyncIterator[Child]:
-    """A child that lives as long as the block.
+async def open_child(*command: str, says: str = "") -> AsyncIterator[Child]:
+    """A child that lives as long as the block, and ``says`` this on stderr.
 
     Raises:
-        RuntimeError: it did not end well, or complained.
+        RuntimeError: it did not end well, or said something else.
     """
     with tempfile.TemporaryFile() as errors:
         child = Child(command, errors)
@@ -110,7 +110,7 @@ async def open_child(*command: str) -> AsyncIterator[Child]:
             raise
         finally:
             await child.leave()
-        if child.popen.returncode or child.complaint():
+        if child.popen.returncode or child.complaint() != says:
             raise RuntimeError(
                 f"{command!r} ended with status {child.popen.returncode}: {child.complaint()}"
             )

@@ -140,10 +140,10 @@ async def open_talk(
     async with AsyncExitStack() as stack:
         ticket = f"{stack.enter_context(tempfile.TemporaryDirectory())}/join"
 
-        async def start(host: Host, *arguments: str) -> Child:
+        async def start(host: Host, *arguments: str, says: str = "") -> Child:
             with host.inside():  # nothing is waited for in there
                 command = (sys.executable, "-m", *arguments)
-                return await stack.enter_async_context(open_child(*command))
+                return await stack.enter_async_context(open_child(*command, says=says))
 
         listen = [f"{each}:{PORT}" for each in here]
         controller = await start(server, "tests.path_load", transport, ticket, *listen)
@@ -152,6 +152,7 @@ async def open_talk(
             client, "shell", "join", listen[0], "--key", ticket, "--transport", transport,
             "--name", "far", "--actor", "tests.path_load:Ledger",
             "--listen", there[0], "--listen", there[1], *([] if guards == 2 else ["--no-guard"]),
+            says=f"regrow: joined {listen[0]} as far",
         )  # fmt: skip
         await controller.line()
         talk = Talk(server, client, controller)

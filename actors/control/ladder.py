@@ -60,5 +60,7 @@ def tell_local(
     if record.address.endpoint == exchange.address.endpoint:
         if exchange.local_cells is not None:
             exchange.local_cells.stop(record.incarnation, force, reason)
+        elif record.incarnation in exchange.cells:
+            exchange.cells[record.incarnation].stop(force, reason)
     elif peer is not None:
         exchange.say(peer, wire.Stop(record.incarnation, force, reason))
