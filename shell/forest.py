@@ -94,14 +94,18 @@ def supervision(options: Options) -> Supervision:
 
 
 class _Known:
-    """A node as it was met last: its record, a ref to it and, once wanted, its handlers."""
+    """A node as it was met last: its record, a ref to it and, once wanted, its handlers.
 
-    __slots__ = ("handlers", "record", "ref")
+    ``turn``: of those who wait until it is up.
+    """
+
+    __slots__ = ("handlers", "record", "ref", "turn")
 
     def __init__(self, record: Record) -> None:
         self.record = record
         self.ref: ActorRef[Any] = ref_to(record.address)
         self.handlers: dict[str, Signature] | None = None
+        self.turn = trio.Lock()
 
 
 class Forest:
@@ -364,8 +368,10 @@ class Forest:
     async def _up(self, id: Id) -> ActorRef[Any]:
         """Once it can be spoken to: who joins has a place, and an id, some time before that."""
         known = self._meet(id)
-        if known.record.spec.joined and not known.record.settled.is_set():
-            await known.record.settled.wait()  # bounded: a start takes at most ``start_s``
+        record = known.record
+        if record.spec.joined and (known.turn.locked() or not record.settled.is_set()):
+            async with known.turn:  # in the order of the lines
+                await record.settled.wait()  # bounded: a start takes at most ``start_s``
         return known.ref
 
     def _meet(self, id: Id) -> _Known:
