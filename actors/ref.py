@@ -83,6 +83,7 @@ class ActorRef(Address, Generic[A_co], frozen=True, array_like=True, eq=False):
             MailboxFullError: inside a handler, after 30 s without credit.
             TypeError, ValueError: an argument cannot travel, or is too large.
         """
+        # As in `ask`, letter for letter: three calls fewer take a tenth off a tell.
         try:
             signature = compiled[handler]
         except (KeyError, TypeError):

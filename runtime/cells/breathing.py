@@ -21,6 +21,7 @@ TELLING_S = 0.001
 
 
 async def breathe_now(exchange: Exchange) -> None:
+    """Be a checkpoint if it is time for one; asked at every 8th message."""
     if (
         exchange.tells >= TELLS_BETWEEN_CHECKPOINTS
         or exchange.clock() - exchange.breathed_at > TELLING_S

@@ -196,7 +196,7 @@ class Mailbox(Seat):
                 self.exchange.reading.wake(self)
 
     def deliver_here(self, inbound: Inbound, handler: str, arguments: bytearray) -> None:
-        """Take in a tell of this process, or refuse it. Others may join it; see `runs.go_on`."""
+        """Take in a tell of this process, or refuse it. See `runtime.cells.tells`."""
         signature = self.handlers.get(handler)
         alone = signature is None or signature.reentrant or signature.streams or self.confirms
         payload = memoryview(arguments) if alone else arguments  # to a view nothing is added
