@@ -183,12 +183,17 @@ ADDRESSES = st.builds(
 REASONS = st.builds(ExitReason, kind=st.just("normal"))
 DEADLINES = st.sampled_from([0.0, -1.0, 1e308, -1e308, float("inf"), float("-inf")])
 COUNTS = (NUMBERS,) * 5
+RUNS = st.sampled_from(  # all of one and its calls
+    [(0, (), ()), (2, (1, 2), (1, 1)), (0, (2, 2), (0, 0)), (2, (1, 2), (3, -1)), (2, (1,), (1, 1))]
+)
 MESSAGES: st.SearchStrategy[wire.Envelope] = st.one_of(
     st.builds(wire.Open, PAIRS, TEXTS, NUMBERS, TEXTS, st.sampled_from([0, 3, 4, 2**63])),
     st.builds(wire.Tell, PAIRS, TEXTS, SIZES, NO_FRAMES),
     st.builds(wire.Ask, PAIRS, TEXTS, SIZES, NUMBERS, DEADLINES, CHAINS, NO_FRAMES),
     st.builds(wire.Reply, PAIRS, NUMBERS, SIZES, *COUNTS, NO_FRAMES),
     st.builds(wire.Fail, PAIRS, NUMBERS, TEXTS, TEXTS, TEXTS, TEXTS, *COUNTS),
+    st.builds(lambda pair, name, run: wire.Asks(pair, name, *run), PAIRS, TEXTS, RUNS),
+    st.builds(lambda pair, run, *counts: wire.Replies(pair, *run, *counts), PAIRS, RUNS, *COUNTS),
     st.builds(wire.Cancel, PAIRS, NUMBERS),
     st.builds(wire.Credit, PAIRS, *COUNTS, NUMBERS, NUMBERS),
     st.builds(wire.Item, PAIRS, NUMBERS, SIZES, NO_FRAMES),
@@ -384,6 +389,7 @@ def test_more_items_than_were_granted_end_the_stream() -> None:
         pytest.param(wire.Reply(1, 2, 0, 99, 0, 0, 0, 0), id="more handled than sent"),
         pytest.param(wire.Reply(1, 2, 0, 2**63, 0, 0, 0, 0), id="huge"),
         pytest.param(wire.Reply(1, 2, 0, -5, 6, 0, 0, 0), id="negative"),
+        pytest.param(wire.Replies(1, 0, (2,), (0,), 99, 0, 0, 0, 0), id="a run handled more"),
         pytest.param(wire.Credit(1, 99, 0, 0, 0, 10**9, 1024, 4096), id="untrue credit"),
         pytest.param(wire.Credit(99, 1, 0, 0, 0, 0, 1024, 4096), id="credit to nobody"),
         pytest.param(wire.Reply(99, 2, 0, 1, 0, 0, 0, 0), id="answer to nobody"),

@@ -10,7 +10,8 @@ from runtime.errors import WireError
 from runtime.exits import ExitReason
 from runtime.messages import codec, inquiry
 from runtime.messages import envelope as wire
-from runtime.messages.codec import Batch, Buffer, decode, encode, weigh
+from runtime.messages.batch import FLUSH_BYTES, Batch
+from runtime.messages.codec import Buffer, decode, encode, weigh
 from runtime.multipath.link_report import LinkReport
 
 ADDRESS = Address("s", "counter", 7, "memory:7")
@@ -62,7 +63,9 @@ SIZED: dict[wire.Envelope, int] = {
     wire.Tell(1, "add", 3): 2,
     wire.Tells(1, "add", 3, 3): 11,
     wire.Ask(1, "add", 3, 9, 1.5, ("a", "b")): 3,
+    wire.Asks(1, "add", 3, (9, 10), (1, 2), ("a", "b")): 12,
     wire.Reply(1, 9, 3, *COUNTS): 4,
+    wire.Replies(1, 3, (9, 10), (3, 0), *COUNTS): 13,
     wire.Item(1, 9, 3): 8,
     wire.Welcome("m:C", 3, ADDRESS, 1, 0.25, 8, 9, (), 1, ADDRESS, 0.5): 32,
     wire.Run(ADDRESS, 6, 3): 47,
@@ -137,7 +140,7 @@ def test_a_batch_comes_back_as_it_was_added(messages: list[tuple[bytes, list[byt
 
 def test_a_batch_says_when_it_is_time_to_leave() -> None:
     batch = Batch()
-    batch.body += bytes(codec.FLUSH_BYTES - 100)
+    batch.body += bytes(FLUSH_BYTES - 100)
     assert not batch.add(wire.Cancel(1, 1))
     batch.add_buffers([bytes(100)])
     assert batch.add(wire.Cancel(1, 2))

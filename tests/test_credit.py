@@ -155,13 +155,6 @@ def test_what_may_leave_is_what_the_counts_say(seed: int) -> None:
             window.acknowledge(done, 0, 0, 0, rng.randrange(-1, window.bytes_sent + 2))
 
 
-def test_an_answer_counts_and_reports_at_once() -> None:
-    ledger = Ledger()
-    assert not ledger.close(Fate.FAILED, 5)
-    assert ledger.answer(7) == (1, 1, 0, 0, 12)
-    assert (ledger.unreported, ledger.unreported_bytes) == (0, 0)
-
-
 @pytest.mark.parametrize("grant", [0, -1, -(2**63)])
 def test_one_message_may_always_leave(grant: int) -> None:
     window = Window()

@@ -17,6 +17,7 @@ from runtime.errors import ActorError, MailboxFullError, RemoteError, WireError
 from runtime.exits import ExitReason
 from runtime.messages import codec
 from runtime.messages import envelope as wire
+from runtime.messages.batch import Batch
 from runtime.messages.behaviour import Behaviour
 from runtime.messages.signature import signature_of
 from runtime.traffic.credit import Window
@@ -376,7 +377,7 @@ def test_whatever_cannot_travel_is_a_type_error_and_leaves_nothing(value: object
 
 
 def test_the_largest_payload_may_follow_a_batch_that_nearly_left() -> None:
-    batch = codec.Batch()
+    batch = Batch()
     batch.body += bytes(65_500)
     assert not batch.add(wire.Tell(1, "h", 65_500))
     batch.body += bytes(codec.MAX_PAYLOAD_BYTES)

@@ -14,8 +14,9 @@ from runtime.cells import runs
 from runtime.cells.cell import Cell
 from runtime.errors import MailboxFullError
 from runtime.messages import envelope as wire
+from runtime.messages.batch import MAX_RUN, Batch
 from runtime.messages.behaviour import Behaviour
-from runtime.messages.codec import MAX_RUN, Batch, Buffer, decode
+from runtime.messages.codec import Buffer, decode
 from runtime.traffic.credit import Window
 from runtime.traffic.outbox import FLOOD_S
 from runtime.traffic.settling import REPORT_S

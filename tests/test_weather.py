@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from runtime.address import Address
 from runtime.exits import ExitReason
 from runtime.messages import envelope as wire
-from runtime.messages.codec import Batch, encode
+from runtime.messages.batch import Batch
+from runtime.messages.codec import encode
 from runtime.messages.kinds import GROUPS, KINDS, kind_of, kinds_in
 from runtime.weather.arrivals import Arrivals
 from runtime.weather.partitions import partition_of

@@ -87,6 +87,9 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     exchange.pending[id] = slot
     if outbound.local is not None:
         deliver_here(outbound.local, part)
+    elif peer.pending and not due and not buffers:
+        full = peer.batch.ask(outbound.number, signature.name, size, id, chain)
+        exchange.grown(peer, full)
     else:
         envelope: tuple[Any, ...]
         if buffers:
@@ -114,7 +117,8 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
             if outbound.waiters:
                 outbound.wake()
     answer = slot.answer
-    if type(answer) is wire.Reply:
+    kind = type(answer)
+    if kind is wire.Replies or kind is wire.Reply:
         return signature.decode_result(slot.payload, slot.buffers)
     if type(answer) is wire.Fail and answer.kind == "late" and deadline < math.inf:
         # The receiver saw our deadline pass a moment before we do: it is ours to be raised.

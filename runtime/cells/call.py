@@ -32,6 +32,7 @@ class Call(msgspec.Struct, eq=False):
     done: bool = False
     left: bool = False  # it is a stream, and its consumer has left
     lent: tuple[str, ...] | None = None  # the chain, once it was asked for
+    within: trio.Nursery | None = None  # the last whose tasks were found to be inside
 
     @property
     def id(self) -> int:
@@ -55,11 +56,15 @@ class Call(msgspec.Struct, eq=False):
         if self.done or self.message is None:
             return False
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        first = None if task is self.task or task is None else task.parent_nursery
+        if first is not None and first is self.within:
+            return True
         while task is not None and task is not self.task:
             nursery = task.parent_nursery
             if nursery is None or nursery is self.cell.nursery:
                 return False
             task = nursery.parent_task
+        self.within = first
         return task is not None
 
     def suspended(self) -> None:

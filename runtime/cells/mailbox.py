@@ -21,6 +21,7 @@ from runtime.cells import runs
 from runtime.messages import envelope as wire
 from runtime.messages.codec import Part, weigh
 from runtime.traffic.credit import Fate
+from runtime.traffic.run_routing import asks_of
 from runtime.wires.reading import Seat
 
 if TYPE_CHECKING:
@@ -194,6 +195,26 @@ class Mailbox(Seat):
             self.more += message.count - 1
             if not self.ready and not self.taken:
                 self.exchange.reading.wake(self)
+
+    def deliver_asks(self, inbound: Inbound, run: wire.Asks, payload: memoryview) -> None:
+        """Take a run of asks in, or refuse them. Never waits, never raises."""
+        signature = self.handlers.get(run.handler)
+        mailbox, count = self.mailbox, len(run.ids)
+        if (
+            self.ending is not None
+            or signature is None
+            or signature.reentrant
+            or len(mailbox) + self.more + count > self.mailbox_messages
+            or self.waiting_bytes + run.size > self.mailbox_bytes
+            or (run.chain and self.key in run.chain)
+        ):
+            for part in asks_of(run, payload):
+                self.deliver(inbound, part)
+            return
+        mailbox.extend([(inbound, part) for part in asks_of(run, payload)])
+        self.waiting_bytes += run.size
+        if not self.ready and not self.taken and count:
+            self.exchange.reading.wake(self)
 
     def deliver_here(self, inbound: Inbound, handler: str, arguments: bytearray) -> None:
         """Take in a tell of this process, or refuse it. See `runtime.cells.tells`."""

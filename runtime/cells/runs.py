@@ -24,7 +24,8 @@ import msgspec
 
 from runtime.cells.call import Call, current
 from runtime.messages import envelope as wire
-from runtime.messages.codec import MAX_RUN, Part, Payload
+from runtime.messages.batch import MAX_RUN
+from runtime.messages.codec import Part, Payload
 
 if TYPE_CHECKING:
     from runtime.cells.service import Service

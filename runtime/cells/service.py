@@ -74,6 +74,8 @@ class Service(Mailbox):
         now = self.slice_began = clock()
         self._slices = 0
         confirms = self.confirms
+        shown: object = None  # on the page, since
+        begun = now
         part: Any = None
         payload: Any
         buffers: Any
@@ -85,6 +87,7 @@ class Service(Mailbox):
                 part = payload = buffers = args = result = None
                 if page is not None:
                     page.pause(now)
+                    shown = None
                 exchange.flush()  # an answer need not wait for the end of the tick: 10 us
                 self.ready, self.serving = False, True
                 await until(self)
@@ -107,6 +110,7 @@ class Service(Mailbox):
                 if not await self._serve_run(signature, inbound, part, task):
                     return
                 now = clock()
+                shown = None
                 continue
             if signature.reentrant:
                 self.reentrants -= 1
@@ -133,8 +137,9 @@ class Service(Mailbox):
             call = Call(self, inbound, message, task)
             current.set(call)
             self.handler, self.handler_since = signature.name, now
-            if page is not None:
+            if page is not None and (signature is not shown or now - begun > runs.PAGE_S):
                 page.begin(signature.label, now)
+                shown, begun = signature, now
             if deadline:  # what it asks has it, too, suspended or not
                 scope.deadline = self.trio_deadline(deadline)
             if notices:

@@ -21,7 +21,7 @@ from runtime.cells.following import NotLookedUp, follow
 from runtime.cells.sending import deliver_here, open_pair, part_of, wait_for_credit
 from runtime.errors import MailboxFullError
 from runtime.messages import envelope as wire
-from runtime.messages.codec import FLUSH_BYTES, MAX_RUN
+from runtime.messages.batch import FLUSH_BYTES, MAX_RUN
 
 if TYPE_CHECKING:
     from runtime.address import Address
@@ -161,7 +161,7 @@ def _go_on(source: Service, target: Address, signature: Signature, args: tuple[A
     if outbound.local is not None:
         return _go_on_here(outbound, outbound.local, signature, args)
     batch = peer.batch
-    run = batch.run
+    run = batch.tells
     if (
         run is None
         or run.handler is not signature.name

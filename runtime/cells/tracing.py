@@ -107,7 +107,7 @@ async def trace(
     ended = exchange.monotonic
     told = fitted(passed, told, peer.shares_clock)
     result, error = None, None
-    if type(slot.answer) is wire.Reply:
+    if isinstance(slot.answer, wire.Reply | wire.Replies):
         result = signature.decode_result(slot.payload, slot.buffers)
     else:
         error = sending.error_of(outbound, slot.answer)  # type: ignore[arg-type]

@@ -20,7 +20,6 @@ Invariants
 Source: ``msgspec.msgpack``; msgpack's ``array 32`` for the room kept at the front.
 """
 
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,9 +27,10 @@ import msgspec
 
 from runtime.errors import WireError
 from runtime.messages import envelope
+from runtime.messages.batch import FRONT, LENGTH, Batch
+from runtime.messages.batch import Buffer as Buffer
 from runtime.messages.envelope import Envelope
 
-Buffer = bytes | bytearray | memoryview
 Payload = memoryview | bytearray
 Part = tuple[Any, Payload, Sequence[memoryview]]
 """(envelope, payload, buffers), as `decode` gives them."""
@@ -39,16 +39,7 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 MAX_PAYLOAD_BYTES = MAX_MESSAGE_BYTES - 128 * 1024
 MAX_HEAD_BYTES = 1024 * 1024
 MAX_FRAMES = 1024
-MAX_RUN = 64
-"""So many tells share an envelope at most: credits come back as often as without runs."""
-FLUSH_BYTES = 64 * 1024
-"""A batch this large leaves at once."""
-
-_FRONT = struct.Struct(">IBI")  # length of the head, msgpack's array 32, its length
-_LENGTH = struct.Struct(">I")
-_FRONT_BYTES, _LENGTH_BYTES = _FRONT.size, _LENGTH.size
-_ARRAY_32 = 0xDD
-_encoder = msgspec.msgpack.Encoder()
+_FRONT_BYTES, _LENGTH_BYTES = FRONT.size, LENGTH.size
 _decoder: msgspec.msgpack.Decoder[list[Envelope]] = msgspec.msgpack.Decoder(
     list[envelope.type_union]
 )
@@ -56,105 +47,11 @@ _NOTHING: tuple[memoryview, ...] = ()
 _EMPTY = memoryview(b"")
 _SIZED = frozenset(
     {
-        envelope.Tell, envelope.Tells, envelope.Ask, envelope.Reply, envelope.Item,
-        envelope.Welcome, envelope.Run, envelope.Snapshot, envelope.Traced,
+        envelope.Tell, envelope.Tells, envelope.Ask, envelope.Asks, envelope.Reply,
+        envelope.Replies, envelope.Item, envelope.Welcome, envelope.Run, envelope.Snapshot,
+        envelope.Traced,
     }
 )  # fmt: skip
-
-
-class OpenRun:
-    """Tells of one pair for one handler, the last in a batch: they share an envelope."""
-
-    __slots__ = ("count", "handler", "pair", "size")
-
-    def __init__(self, pair: int, handler: str, size: int) -> None:
-        self.pair = pair
-        self.handler = handler
-        self.size = size
-        self.count = 1
-
-
-class Batch:
-    """Envelopes on their way to one peer. ``run``: what has no envelope yet."""
-
-    __slots__ = (
-        "_append", "body", "buffer_bytes", "buffers", "count", "head", "patient", "run",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.head = bytearray(_FRONT_BYTES)
-        self.body = bytearray()
-        self.buffers: list[Buffer] = []
-        self.buffer_bytes = 0
-        self.count = 0
-        self.patient = True
-        """Nothing is in it but tells: nobody waits for what it brings."""
-        self.run: OpenRun | None = None
-        self._append = _encoder.encode_into
-
-    def add(self, envelope: Envelope | tuple[Any, ...]) -> bool:
-        """Append an envelope (or the array that encodes to one); True when it is time to leave.
-
-        The payload must stand in ``body`` already.
-        """
-        if self.run is not None:
-            self._close_run(self.run)
-        head = self.head
-        start = len(head)
-        try:
-            self._append(envelope, head, -1)
-        except Exception:
-            del head[start:]
-            raise
-        self.count += 1
-        self.patient = False
-        return len(head) + len(self.body) + self.buffer_bytes >= FLUSH_BYTES
-
-    def tell(self, pair: int, handler: str, size: int) -> bool:
-        """Append a call that nobody waits for; True when it is time to leave.
-
-        Those that follow each other for one handler share an envelope (`runtime.cells.runs`).
-        """
-        run = self.run
-        if run is not None:
-            if run.handler is handler and run.pair == pair and run.count < MAX_RUN:
-                run.count += 1
-                run.size += size
-                return len(self.body) >= FLUSH_BYTES
-            self._close_run(run)
-        self.run = OpenRun(pair, handler, size)
-        self.count += 1
-        return len(self.head) + len(self.body) + self.buffer_bytes >= FLUSH_BYTES
-
-    def _close_run(self, run: OpenRun) -> None:
-        self.run = None
-        if run.count == 1:
-            envelope: tuple[Any, ...] = (2, run.pair, run.handler, run.size)
-        else:
-            envelope = (11, run.pair, run.handler, run.size, run.count)
-        self._append(envelope, self.head, -1)
-
-    def add_buffers(self, buffers: Sequence[Buffer]) -> None:
-        """Append large arguments, to be named by the next envelope."""
-        self.buffers.extend(buffers)
-        self.buffer_bytes += sum(map(len, buffers))
-
-    def take(self) -> list[Buffer]:
-        """Hand over the frames and begin anew."""
-        if self.run is not None:
-            self._close_run(self.run)
-        batch, buffers = self.head, self.buffers
-        _FRONT.pack_into(batch, 0, len(batch) - _LENGTH_BYTES, _ARRAY_32, self.count)
-        batch += self.body
-        self.head = bytearray(_FRONT_BYTES)
-        self.body.clear()
-        self.count = 0
-        self.patient = True
-        if not buffers:
-            return [batch]
-        self.buffers = []
-        self.buffer_bytes = 0
-        return [batch, *buffers]
 
 
 def weigh(part: Part) -> int:
@@ -184,7 +81,7 @@ def decode(frames: Sequence[Buffer]) -> list[Part]:
     size = len(batch)
     if not _FRONT_BYTES <= size <= MAX_MESSAGE_BYTES:
         raise WireError(f"{size} bytes are no batch")
-    split = _LENGTH.unpack_from(batch)[0] + _LENGTH_BYTES
+    split = LENGTH.unpack_from(batch)[0] + _LENGTH_BYTES
     if not _FRONT_BYTES <= split <= size or split > MAX_HEAD_BYTES:
         raise WireError(f"a batch of {size} bytes has no head of {split}")
     head, body = batch[_LENGTH_BYTES:split], batch[split:]
@@ -205,6 +102,8 @@ def decode(frames: Sequence[Buffer]) -> list[Part]:
             raise WireError(f"{type(each).__name__} speaks of bytes that did not come with it")
         payload = body[at:until]
         at = until
+        if type(each) is envelope.Asks or type(each) is envelope.Replies:
+            _check_sizes(each)
         if not each.buffers:  # type: ignore[attr-defined]
             parts.append((each, payload, _NOTHING))
             continue
@@ -215,3 +114,9 @@ def decode(frames: Sequence[Buffer]) -> list[Part]:
         next_buffer += wanted
         parts.append((each, payload, buffers))
     return parts
+
+
+def _check_sizes(run: envelope.Asks | envelope.Replies) -> None:
+    sizes = run.sizes
+    if len(sizes) != len(run.ids) or sum(sizes) != run.size or min(sizes, default=0) < 0:
+        raise WireError(f"{type(run).__name__} of {run.size} bytes does not say whose they are")

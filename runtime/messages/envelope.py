@@ -35,6 +35,9 @@ from runtime.messages.inquiry import Ping as Ping
 from runtime.messages.inquiry import Pong as Pong
 from runtime.messages.inquiry import Station as Station
 from runtime.messages.inquiry import Traced as Traced
+from runtime.messages.run import Asks as Asks
+from runtime.messages.run import Replies as Replies
+from runtime.messages.run import Tells as Tells
 
 
 class Hello(Envelope, frozen=True, tag=0):
@@ -154,16 +157,6 @@ class Close(Envelope, frozen=True, tag=10):
     """The sender will use ``pair`` no more."""
 
     pair: int
-
-
-class Tells(Envelope, frozen=True, tag=11):
-    """A run of ``count`` calls of ``handler``: their arguments follow each other in the payload."""
-
-    pair: int
-    handler: str
-    size: int
-    count: int
-    buffers: tuple[int, ...] = ()
 
 
 # -- control: never queued behind user messages ----------------------------------
@@ -361,7 +354,8 @@ class Snapshot(Envelope, frozen=True, tag=53):
 
 
 type_union: Any = (
-    Hello | Open | Tell | Tells | Ask | Reply | Fail | Cancel | Credit | Item | More | Close
+    Hello | Open | Tell | Tells | Ask | Asks | Reply | Replies | Fail | Cancel | Credit
+    | Item | More | Close
     | Welcome | Started | StartFailed | Exiting | Stop | Beat | Heard | Guardian | Guard
     | Unguard | Watch | Unwatch | Down | Verdict | Pace
     | Run | Monitor | Demonitor | Fallen | Suspicion | Link | Snapshot

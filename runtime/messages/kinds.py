@@ -3,7 +3,7 @@
 A wire message is a batch of envelopes, and whatever befalls it befalls all of them. So its kind is
 that of its weightiest envelope: the first that carries a user's message, else the first of control,
 else a sign of life. Kinds are the names of envelopes in small letters (``ask``, ``reply``,
-``down``, ``start_failed``); runs of tells count as ``tell``, traced asks as ``ask``.
+``down``, ``start_failed``); runs of them count as what they are made of, traced asks as ``ask``.
 
 Kinds come in groups: ``user`` is what handlers send and get, ``beats`` are the signs of life,
 ``control`` is the rest: also what the layer below says for itself (`runtime.wires.reliable`), which
@@ -28,7 +28,7 @@ from runtime.messages.codec import Buffer
 
 ANSWER: Final = "answer"
 NOISE: Final = "noise"
-_SAME: Final = {"tells": "tell", "traced": "ask"}
+_SAME: Final = {"tells": "tell", "asks": "ask", "replies": "reply", "traced": "ask"}
 
 
 def _spelled(name: str) -> str:

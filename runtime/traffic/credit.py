@@ -183,12 +183,6 @@ class Ledger:
         self.unreported_bytes += size
         return self.due
 
-    def answer(self, size: int) -> tuple[int, int, int, int, int]:
-        """Count a message that was handled, and report it with all others: with its reply."""
-        self.handled += 1
-        self.done_bytes += size
-        return self.report()
-
     @property
     def done(self) -> int:
         """How many messages have their fate."""

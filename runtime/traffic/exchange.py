@@ -25,6 +25,7 @@ import trio
 from runtime.errors import WireError
 from runtime.messages import envelope as wire
 from runtime.messages.codec import Buffer, decode
+from runtime.traffic.answer_routing import answered, replies_came
 from runtime.traffic.auditing import Auditing
 from runtime.traffic.books import Books
 from runtime.traffic.item_routing import item_came, more_granted, stream_ended, streams_of
@@ -32,6 +33,7 @@ from runtime.traffic.letters import Letters
 from runtime.traffic.link_reporting import LinkReporting
 from runtime.traffic.pair import Inbound, Outbound, Peer
 from runtime.traffic.pings import Pings
+from runtime.traffic.run_routing import asks_came, tells_came
 from runtime.traffic.settling import Settling
 from runtime.traffic.slot import Slot
 from runtime.traffic.stations import Stations
@@ -176,16 +178,14 @@ class Exchange(Settling):
         for part in parts:
             envelope = part[0]
             kind = type(envelope)
-            if kind is wire.Tell or kind is wire.Ask or kind is wire.Tells:
+            if kind is wire.Tell or kind is wire.Ask:
                 inbound = inbounds.get(envelope.pair)
                 if inbound is None:
                     self.strays["unknown pair"] += 1
                     continue
-                inbound.received += 1 if kind is not wire.Tells else envelope.count
+                inbound.received += 1
                 if inbound.cell is None:
                     self.refuse(inbound, part)
-                elif kind is wire.Tells:
-                    inbound.cell.deliver_run(inbound, part)
                 else:
                     inbound.cell.deliver(inbound, part)
             elif kind is wire.Reply or kind is wire.Fail:
@@ -194,6 +194,8 @@ class Exchange(Settling):
                 item_came(self, peer, part)
             else:
                 self._routine.get(kind, _control)(self, peer, envelope, part[1])
+
+    _answered = answered
 
     def _stranger(self, incarnation: int, parts: Sequence[Any]) -> Peer | None:
         first = parts[0][0] if parts else None
@@ -248,35 +250,6 @@ class Exchange(Settling):
         self.strays["no such cell"] += 1
         self.fail(inbound, part, "dead", f"{inbound.target} is not here")
 
-    def _answered(self, peer: Peer, part: Any) -> None:
-        answer, payload, buffers = part
-        outbound = self.outbounds.get(answer.pair)
-        if outbound is None or outbound.peer is not peer:
-            self.strays["answer to nobody"] += 1
-            return
-        window = outbound.window
-        window.acknowledge(
-            answer.handled, answer.failed, answer.expired, answer.rejected, answer.done_bytes
-        )
-        if outbound.waiters:
-            outbound.wake()
-        id = answer.id
-        slot = self.pending.get(id)
-        if slot is None or slot.outbound is not outbound:
-            stream = self.streams.get(id)
-            if stream is not None and stream.outbound is outbound:
-                stream_ended(self, id, answer)
-            return  # or its caller was cancelled meanwhile
-        del self.pending[id]
-        peer.pending -= 1
-        slot.answer, slot.payload, slot.buffers = answer, payload, buffers
-        weight = len(payload)
-        if buffers:
-            weight += sum(map(len, buffers))
-        slot.weight = weight
-        window.reply_bytes += weight  # until its asker has taken it
-        self.reading.wake(slot)
-
     def _credited(self, peer: Peer, envelope: wire.Credit, _: memoryview) -> None:
         outbound = self.outbounds.get(envelope.pair)
         if outbound is None or outbound.peer is not peer:
@@ -300,6 +273,9 @@ class Exchange(Settling):
             handler(peer, envelope, _)
 
     _routine: ClassVar[dict[type, Callable[..., None]]] = {
+        wire.Asks: asks_came,
+        wire.Replies: replies_came,
+        wire.Tells: tells_came,
         wire.Open: _opened,
         wire.Close: _closed,
         wire.Credit: _credited,

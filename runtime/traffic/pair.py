@@ -20,7 +20,7 @@ import trio
 
 from runtime.errors import ActorDeadError, UnreachableError
 from runtime.messages import envelope as wire
-from runtime.messages.codec import Batch
+from runtime.messages.batch import Batch
 from runtime.traffic.credit import Ledger, Window
 from runtime.wires.reading import Seat
 

@@ -131,8 +131,11 @@ class Settling(Outbox):
         """Answer an ask that was handled."""
         message = part[0]
         id: int = message.id
-        counts = inbound.ledger.answer(weigh(part) if part[2] else message.size)
+        ledger = inbound.ledger
+        ledger.handled += 1
+        ledger.done_bytes += weigh(part) if part[2] else message.size
         if inbound.outbound is not None:
+            counts = ledger.report()
             reply = wire.Reply(inbound.number, id, len(payload), *counts, tuple(positions))
             self._answered(inbound.peer, (reply, payload, buffers))
             return
@@ -145,9 +148,10 @@ class Settling(Outbox):
             peer.batch.body += payload
         if buffers:
             peer.batch.add_buffers(buffers)
+            counts = ledger.report()
             self.post(peer, (4, inbound.number, id, len(payload), *counts, positions))
         else:
-            self.post(peer, (4, inbound.number, id, len(payload), *counts))
+            self.grown(peer, peer.batch.reply(inbound.number, ledger, len(payload), id))
 
     def fail(
         self,

@@ -30,7 +30,9 @@ class Slot(Seat):
         self.task = None
         self.outbound = outbound
         self.handler = handler
-        self.answer: wire.Reply | wire.Fail | wire.Pong | wire.LinksTold | None = None
+        self.answer: wire.Reply | wire.Replies | wire.Fail | wire.Pong | wire.LinksTold | None = (
+            None
+        )
         self.payload: Buffer = b""
         self.weight = 0
         self.buffers: Sequence[Buffer] = ()
