@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from runtime.cells import runs
 from runtime.cells.cell import Cell
-from runtime.errors import MailboxFullError
+from runtime.errors import MailboxFullError, UnreachableError
 from runtime.messages import envelope as wire
 from runtime.messages.batch import MAX_RUN, Batch
 from runtime.messages.behaviour import Behaviour
@@ -384,3 +384,55 @@ async def test_what_cannot_travel_or_has_no_credit_joins_no_run(
         await trio.sleep(REPORT_S * 2)
         assert scribe.heard == [0, 1]
         assert account(pair(teller, cell).window) == {"sent": 2, "handled": 2}
+
+
+async def test_a_run_is_not_joined_when_its_target_is_thought_frozen(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_small_world(simple=False) as world:
+        teller, cell, _ = await teller_and_scribe(world)
+        tell_nowait(teller, cell, Scribe.note, 1)
+        teller.exchange.verdict(cell.address.endpoint, "frozen")
+        with pytest.raises(UnreachableError, match="frozen"):
+            tell_nowait(teller, cell, Scribe.note, 2)
+        teller.exchange.verdict(cell.address.endpoint, "")
+        tell_nowait(teller, cell, Scribe.note, 3)
+        assert pair(teller, cell).window.sent == 2
+
+
+async def test_a_run_is_not_joined_when_the_exchange_has_ended(autojump_clock: MockClock) -> None:
+    async with open_small_world(simple=False) as world:
+        teller, cell, _ = await teller_and_scribe(world)
+        tell_nowait(teller, cell, Scribe.note, 1)
+        teller.exchange._shut()
+        with pytest.raises(trio.ClosedResourceError, match="ended"):
+            tell_nowait(teller, cell, Scribe.note, 2)
+
+
+async def test_a_run_is_not_joined_past_somebody_who_waits_for_credit(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_small_world(simple=False) as world:
+        teller, cell, scribe = await teller_and_scribe(world)
+        tell_nowait(teller, cell, Scribe.note, 0)
+        await trio.sleep(1)
+        tell_nowait(teller, cell, Scribe.note, 1)
+        window = pair(teller, cell).window
+        granted = window.messages
+        window.grant(1, 10**6)
+        exchange, now = teller.exchange, teller.exchange.clock()
+        exchange.clock = lambda: now
+        exchange.flooding = True  # so that the run stays open
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell, teller, cell, Scribe.note, 2)
+            nursery.start_soon(tell, teller, cell, Scribe.note, 3)
+            while not pair(teller, cell).waiters:
+                await trio.lowlevel.checkpoint()
+            window.grant(granted, 10**6)
+            assert pair(teller, cell).peer.batch.tells is not None
+            with pytest.raises(MailboxFullError):
+                tell_nowait(teller, cell, Scribe.note, 4)
+            pair(teller, cell).wake()
+            exchange.flooding = False
+        await wait_all_tasks_blocked()
+        assert sorted(scribe.heard) == [0, 1, 2, 3]

@@ -104,6 +104,7 @@ def _send(
         if outbound.local is not None and outbound.target.incarnation == source.address.incarnation:
             raise MailboxFullError(f"mailbox of {source.address.name} is full")
         return outbound, payload, positions, buffers, weight
+    outbound.goes_on = True
     if outbound.local is not None:
         if buffers:
             message = wire.Tell(outbound.number, signature.name, size, tuple(positions))
@@ -153,14 +154,16 @@ def _go_on(source: Service, target: Address, signature: Signature, args: tuple[A
     False: it has to go the long way, and is told there if it cannot travel.
     """
     outbound = source.outbounds.get(target.incarnation)
-    if outbound is None or not signature.slim or target.system != outbound.target.system:
-        return False
-    peer = outbound.peer
-    if outbound.waiters or peer.verdict or peer.dead is not None or source.exchange.closed:
+    if (
+        outbound is None
+        or not outbound.goes_on
+        or (target is not outbound.target and target.system != outbound.target.system)
+        or not signature.slim
+    ):
         return False
     if outbound.local is not None:
         return _go_on_here(outbound, outbound.local, signature, args)
-    batch = peer.batch
+    batch = outbound.peer.batch
     run = batch.tells
     if (
         run is None
@@ -169,9 +172,27 @@ def _go_on(source: Service, target: Address, signature: Signature, args: tuple[A
         or run.count == MAX_RUN
     ):
         return False
-    size = _append(outbound, args, batch.body, FLUSH_BYTES)
-    if not size:
+    # From here on as `_append`, letter for letter: a tenth of a tell.
+    body = batch.body
+    start = len(body)
+    try:
+        _encode_into(args, body, -1)
+    except Exception:
+        del body[start:]
         return False
+    end = len(body)
+    size = end - start
+    window = outbound.window
+    sent = window.bytes_sent + size
+    if (
+        end > FLUSH_BYTES
+        or window.sent >= window.limit
+        or sent + window.reply_bytes > window.bytes_limit
+    ):
+        del body[start:]
+        return False
+    window.sent += 1
+    window.bytes_sent = sent
     run.count += 1
     run.size += size
     return True

@@ -30,15 +30,15 @@ class Window:
     """The sender's end: its credit, and its account."""
 
     __slots__ = (
-        "_bytes_limit",
-        "_limit",
         "bytes",
+        "bytes_limit",
         "bytes_sent",
         "done",
         "done_bytes",
         "expired",
         "failed",
         "handled",
+        "limit",
         "messages",
         "rejected",
         "reply_bytes",
@@ -57,8 +57,8 @@ class Window:
 
     def _fit(self) -> None:
         """Know how many messages and bytes may have been sent, in all."""
-        self._limit = self.done + self.messages
-        self._bytes_limit = self.done_bytes + self.bytes
+        self.limit = self.done + self.messages
+        self.bytes_limit = self.done_bytes + self.bytes
 
     @property
     def in_flight(self) -> int:
@@ -73,16 +73,16 @@ class Window:
 
     def has_room(self, size: int) -> bool:
         """Whether a message of ``size`` bytes may leave now."""
-        if self.sent >= self._limit:
+        if self.sent >= self.limit:
             return False
-        if self.bytes_sent + self.reply_bytes + size <= self._bytes_limit:
+        if self.bytes_sent + self.reply_bytes + size <= self.bytes_limit:
             return True
         return self.sent == self.done and self.reply_bytes == 0
 
     def take(self, size: int) -> bool:
         """Spend a message of ``size`` bytes, if it has room."""
         sent = self.bytes_sent + size
-        if self.sent < self._limit and sent + self.reply_bytes <= self._bytes_limit:
+        if self.sent < self.limit and sent + self.reply_bytes <= self.bytes_limit:
             self.sent += 1
             self.bytes_sent = sent
             return True
@@ -116,8 +116,8 @@ class Window:
         if done_bytes > self.done_bytes:
             sent = self.bytes_sent
             self.done_bytes = done_bytes if done_bytes < sent else sent
-        self._limit = done + self.messages
-        self._bytes_limit = self.done_bytes + self.bytes
+        self.limit = done + self.messages
+        self.bytes_limit = self.done_bytes + self.bytes
 
     def grant(self, messages: int, bytes: int) -> None:
         """Change how much may be in flight. At least one message always may."""

@@ -133,6 +133,7 @@ class Exchange(Settling):
         for id in list(self.streams):
             stream_ended(self, id, None)
         for outbound in list(self.outbounds.values()):
+            outbound.goes_on = False
             outbound.wake_all()
 
     @property
@@ -347,6 +348,7 @@ class Exchange(Settling):
         peer.verdict = kind
         if kind:
             for outbound in list(peer.outbounds.values()):
+                outbound.goes_on = False
                 self._give_up(outbound)
                 outbound.wake_all()
 

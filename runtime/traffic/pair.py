@@ -68,7 +68,9 @@ class Peer:
 class Outbound:
     """The sending end of a pair. ``local``: the receiving end, when it is in this process."""
 
-    __slots__ = ("closed", "local", "number", "peer", "source", "target", "waiters", "window")
+    __slots__ = (
+        "closed", "goes_on", "local", "number", "peer", "source", "target", "waiters", "window",
+    )  # fmt: skip
 
     def __init__(
         self, number: int, source: Service, target: Address, peer: Peer, local: Inbound | None
@@ -81,6 +83,8 @@ class Outbound:
         self.window = Window()
         self.waiters: deque[Seat] = deque()
         self.closed: ExitReason | None = None
+        self.goes_on = False
+        """Something was told, and since then nothing has happened that tells must look at."""
 
     def check(self) -> None:
         """Raise if nothing can be sent.
@@ -106,6 +110,7 @@ class Outbound:
         """
         seat = Seat()
         self.waiters.append(seat)
+        self.goes_on = False
         try:
             while self.waiters[0] is not seat or not self.window.has_room(size):
                 seat.task = trio.lowlevel.current_task()
