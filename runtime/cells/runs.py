@@ -29,6 +29,7 @@ from runtime.messages.codec import Part, Payload
 
 if TYPE_CHECKING:
     from runtime.cells.service import Service
+    from runtime.messages.signature import Signature
     from runtime.traffic.exchange import Exchange
     from runtime.traffic.pair import Inbound
 
@@ -107,24 +108,24 @@ class Run:
 
 async def serve(cell: Service, run: Run, rows: Sequence[tuple[Any, ...]], task: Any) -> bool:
     """Handle a run; False when the cell's scope is spent."""
+    signature = cell.handlers[run.part[0].handler]
+    if signature.prompt:
+        await _serve_prompt(cell, run, rows, signature, task)
+        return True
     exchange = cell.exchange
-    message = run.part[0]
-    signature = cell.handlers[message.handler]
-    handle, actor, page, clock = signature.run, cell.actor, cell.page, exchange.clock
-    inbound, notices, scope = run.inbound, exchange.reading.notices, cell.scope
+    handle, actor, clock = signature.run, cell.actor, exchange.clock
+    notices, scope = exchange.reading.notices, cell.scope
     assert scope is not None
     now = begun = clock()
     call: Call | None = None
     for args in rows:
         if call is None:
-            call = Call(cell, inbound, message, task)
+            call = Call(cell, run.inbound, run.part[0], task)
             current.set(call)
             begun = 0.0
         if now - begun > PAGE_S:
-            begun = cell.handler_since = now
-            cell.handler = signature.name
-            if page is not None:
-                page.begin(signature.label, now)
+            begun = now
+            _show(cell, signature, now)
         if notices:
             exchange.running = call
         else:
@@ -148,9 +149,48 @@ async def serve(cell: Service, run: Run, rows: Sequence[tuple[Any, ...]], task: 
             break
         now = clock()
         if now - cell.slice_began > SLICE_S:
-            run.settle(exchange)
-            await cell.end_slice()
-            if exchange.hold_until:
-                await exchange.let_everything_in()
-            now = clock()
+            now = await _end_slice(cell, run)
     return not scope.cancel_called
+
+
+async def _serve_prompt(
+    cell: Service, run: Run, rows: Sequence[tuple[Any, ...]], signature: Signature, task: Any
+) -> None:
+    """The same for a handler that cannot suspend: a third less for each."""
+    clock, handle, actor = cell.exchange.clock, signature.run, cell.actor
+    call = Call(cell, run.inbound, run.part[0], task)
+    current.set(call)
+    now, begun = clock(), 0.0
+    left = iter(rows)
+    while cell.ending is None and run.done < run.count:
+        try:
+            for args in left:
+                if now - begun > PAGE_S:
+                    begun = now
+                    _show(cell, signature, now)
+                await handle(actor, *args)
+                run.done += 1
+                if cell.ending is not None:
+                    return
+                now = clock()
+                if now - cell.slice_began > SLICE_S:
+                    break
+        except BaseException as raised:
+            run.settle(cell.exchange)
+            cell.raised(call, run.one(), raised)
+        if now - cell.slice_began > SLICE_S:
+            now = await _end_slice(cell, run)
+
+
+def _show(cell: Service, signature: Signature, now: float) -> None:
+    cell.handler, cell.handler_since = signature.name, now
+    if cell.page is not None:
+        cell.page.begin(signature.label, now)
+
+
+async def _end_slice(cell: Service, run: Run) -> float:
+    run.settle(cell.exchange)
+    await cell.end_slice()
+    if cell.exchange.hold_until:
+        await cell.exchange.let_everything_in()
+    return cell.exchange.clock()
