@@ -131,6 +131,7 @@ class Oracle(Behaviour):
 
     def __init__(self) -> None:
         self.heard: list[int] = []
+        self.spent_s = 0.0
         self.gate = trio.Event()
 
     async def answer(self, number: int) -> int:
@@ -138,6 +139,16 @@ class Oracle(Behaviour):
         if number == 13:
             raise ValueError("unlucky")
         return number * 2
+
+    async def end(self, number: int) -> int:
+        if number == 3:
+            raise SystemExit
+        return number
+
+    async def dawdle(self, number: int) -> int:
+        self.heard.append(number)
+        self.spent_s += 1.0
+        return number
 
     async def wait(self, number: int) -> int:
         self.heard.append(number)
@@ -173,7 +184,9 @@ class Scene:
 async def open_scene(world: SmallWorld, mailbox_messages: int = 1024) -> Scene:
     source = world.mute(await world.process("here"), "source")
     oracle = Oracle()
-    target = await world.cell(await world.process("there"), "oracle", oracle, mailbox_messages)
+    there = await world.process("there")
+    there.clock = lambda: oracle.spent_s
+    target = await world.cell(there, "oracle", oracle, mailbox_messages)
     assert await ask(source, target, Oracle.answer, 0) == 0
     await trio.sleep(1)
     return Scene(world, source, target, oracle)
@@ -340,3 +353,166 @@ async def test_a_batch_of_asks_that_has_gathered_for_long_leaves(
         assert peer.batch.messages == BATCH_MESSAGES - 1
         exchange.grown(peer, peer.batch.ask(1, "answer", 0, 99, ()))
         assert peer.batch.messages == 0
+
+
+# -- those that cannot suspend, in their mailbox
+
+
+async def inquire(scene: Scene, handler: object, *numbers: int) -> list[object]:
+    """What each is answered, or how that failed, of asks that leave together."""
+    got: list[object] = [None] * len(numbers)
+
+    async def one(at: int) -> None:
+        try:
+            got[at] = await ask(scene.source, scene.target, handler, numbers[at])  # type: ignore[arg-type]
+        except (ActorDeadError, RemoteError, WireError) as error:
+            got[at] = type(error)
+
+    async with trio.open_nursery() as nursery:
+        for at in range(len(numbers)):
+            nursery.start_soon(one, at)
+    return got
+
+
+def hold(scene: Scene) -> None:
+    """Nothing that has come begins until `release`."""
+    scene.target.taken = True
+
+
+def release(scene: Scene) -> None:
+    scene.target.release()
+    scene.target.exchange.reading.wake(scene.target)
+
+
+def asks_now(scene: Scene, handler: str, *numbers: int) -> None:
+    """A run of asks with the ids 90, 91, ... has come."""
+    inbound = scene.target.inbounds[0]
+    ids = tuple(range(90, 90 + len(numbers)))
+    run = wire.Asks(inbound.number, handler, 2 * len(ids), ids, (2,) * len(ids))
+    payload = b"".join(b"\x91" + bytes([number]) for number in numbers)
+    scene.target.deliver_asks(inbound, run, memoryview(payload))
+
+
+async def test_a_run_waits_as_one_and_counts_as_many(autojump_clock: MockClock) -> None:
+    async with open_small_world(simple=False) as world:
+        scene = await open_scene(world)
+        hold(scene)
+        asks_now(scene, "answer", 1, 2, 3)
+        cell = scene.target
+        assert (len(cell.mailbox), cell.more, cell.waiting_bytes) == (1, 2, 6)
+        release(scene)
+        await wait_all_tasks_blocked()
+        assert (len(cell.mailbox), cell.more, cell.waiting_bytes) == (0, 0, 0)
+        assert scene.oracle.heard == [0, 1, 2, 3]
+        assert cell.inbounds[0].ledger.handled == 4
+
+
+async def test_a_run_of_asks_that_may_suspend_waits_each_for_itself(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_small_world(simple=False) as world:
+        scene = await open_scene(world)
+        hold(scene)
+        asks_now(scene, "wait", 1, 2, 3)
+        assert (len(scene.target.mailbox), scene.target.more) == (3, 0)
+        scene.oracle.gate.set()
+        release(scene)
+        await wait_all_tasks_blocked()
+        assert scene.oracle.heard == [0, 1, 2, 3]
+
+
+async def test_one_of_a_run_that_waits_is_unqueued_alone(autojump_clock: MockClock) -> None:
+    async with open_small_world(simple=False) as world:
+        scene = await open_scene(world)
+        cell = scene.target
+        inbound = cell.inbounds[0]
+        hold(scene)
+        asks_now(scene, "answer", 1, 2, 3)
+        cell.cancel(inbound, 91)
+        assert (len(cell.mailbox), cell.more, cell.waiting_bytes) == (2, 0, 4)
+        release(scene)
+        await wait_all_tasks_blocked()
+        assert scene.oracle.heard == [0, 1, 3]
+        assert (inbound.ledger.handled, inbound.ledger.expired) == (3, 1)
+
+
+async def test_a_run_whose_sender_is_no_more_is_unqueued(autojump_clock: MockClock) -> None:
+    async with open_small_world(simple=False) as world:
+        scene = await open_scene(world)
+        cell = scene.target
+        hold(scene)
+        asks_now(scene, "answer", 1, 2, 3)
+        cell.orphan(cell.inbounds[0])
+        assert (len(cell.mailbox), cell.more, cell.waiting_bytes) == (0, 0, 0)
+        release(scene)
+        await wait_all_tasks_blocked()
+        assert scene.oracle.heard == [0]
+
+
+async def test_when_the_slice_is_over_what_has_not_begun_can_be_cancelled(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_small_world(simple=False) as world:
+        scene = await open_scene(world)
+        cell = scene.target
+        exchange, inbound = cell.exchange, cell.inbounds[0]
+        drain = exchange.drain
+
+        def drain_and_cancel() -> None:
+            drain()
+            if scene.oracle.heard == [0, 1, 2]:
+                cell.cancel(inbound, 93)
+
+        exchange.drain = drain_and_cancel  # type: ignore[method-assign, assignment]
+        asks_now(scene, "dawdle", 1, 2, 3, 4, 5)
+        await wait_all_tasks_blocked()
+        assert scene.oracle.heard == [0, 1, 2, 3, 5]
+        assert (inbound.ledger.handled, inbound.ledger.expired) == (5, 1)
+        assert (len(cell.mailbox), cell.more, cell.waiting_bytes) == (0, 0, 0)
+
+
+async def test_one_of_a_run_that_does_not_fit_is_refused_alone(autojump_clock: MockClock) -> None:
+    async with open_small_world(simple=False) as world:
+        scene = await open_scene(world)
+        inbound = scene.target.inbounds[0]
+        run = wire.Asks(inbound.number, "answer", 6, (90, 91, 92), (2, 2, 2))
+        scene.target.deliver_asks(inbound, run, memoryview(b"\x91\x01" + b"\x91\xc2" + b"\x91\x03"))
+        await wait_all_tasks_blocked()
+        assert scene.oracle.heard == [0, 1, 3]
+        assert (inbound.ledger.handled, inbound.ledger.rejected) == (3, 1)
+        assert scene.target.ending is None
+
+
+async def test_one_of_a_run_that_raises_fails_alone(autojump_clock: MockClock) -> None:
+    async with open_small_world(simple=False) as world:
+        scene = await open_scene(world)
+        assert await inquire(scene, Oracle.answer, 1, 12, 13, 14) == [2, 24, RemoteError, 28]
+        assert await inquire(scene, Oracle.answer, 13, 13, 13) == [RemoteError] * 3
+        await trio.sleep(1)
+        assert pair(scene.source, scene.target).window.totals() == (8, 4, 4, 0, 0, 0)
+
+
+async def test_who_follows_the_last_of_a_run_finds_nobody(autojump_clock: MockClock) -> None:
+    async with open_small_world(simple=False) as world:
+        scene = await open_scene(world)
+        hold(scene)
+        asks_now(scene, "end", 1, 2, 3, 4, 5)
+        inbound = scene.target.inbounds[0]
+        release(scene)
+        await wait_all_tasks_blocked()
+        assert world.ends["oracle"].kind == "normal"
+        assert (inbound.ledger.handled, inbound.ledger.failed, inbound.ledger.rejected) == (3, 1, 2)
+
+
+async def test_a_run_for_one_who_is_ending_is_refused(autojump_clock: MockClock) -> None:
+    async with open_small_world(simple=False) as world:
+        scene = await open_scene(world)
+        inbound = scene.target.inbounds[0]
+        hold(scene)
+        asks_now(scene, "answer", 1, 2)
+        scene.target.stop(force=True)
+        asks_now(scene, "answer", 3, 4)
+        release(scene)
+        await wait_all_tasks_blocked()
+        assert scene.oracle.heard == [0]
+        assert (inbound.ledger.handled, inbound.ledger.rejected) == (1, 4)

@@ -200,6 +200,8 @@ class Mailbox(Seat):
         """Take a run of asks in, or refuse them. Never waits, never raises."""
         signature = self.handlers.get(run.handler)
         mailbox, count = self.mailbox, len(run.ids)
+        if not count:
+            return
         if (
             self.ending is not None
             or signature is None
@@ -211,9 +213,13 @@ class Mailbox(Seat):
             for part in asks_of(run, payload):
                 self.deliver(inbound, part)
             return
-        mailbox.extend([(inbound, part) for part in asks_of(run, payload)])
+        if signature.prompt and not self.confirms:
+            mailbox.append((inbound, (run, payload, ())))
+            self.more += count - 1
+        else:
+            mailbox.extend([(inbound, part) for part in asks_of(run, payload)])
         self.waiting_bytes += run.size
-        if not self.ready and not self.taken and count:
+        if not self.ready and not self.taken:
             self.exchange.reading.wake(self)
 
     def deliver_here(self, inbound: Inbound, handler: str, arguments: bytearray) -> None:
@@ -303,6 +309,7 @@ class Mailbox(Seat):
         if apart is not None:
             apart.cancel()
             return
+        self._take_asks_apart(inbound)
         for number, (its_inbound, part) in enumerate(self.mailbox):
             message = part[0]
             if its_inbound is inbound and type(message) is wire.Ask and message.id == id:
@@ -315,10 +322,26 @@ class Mailbox(Seat):
                     self._let_reentrant_in()  # it may have stood in somebody's way
                 return
 
+    def _take_asks_apart(self, inbound: Inbound) -> None:
+        """Those of the pair that wait together wait each for itself from now on."""
+        if not self.more:
+            return
+        parted: list[tuple[Inbound, Part]] = []
+        for entry in self.mailbox:
+            run, payload, _ = entry[1]
+            if entry[0] is inbound and type(run) is wire.Asks:
+                parted += [(inbound, part) for part in asks_of(run, payload)]
+                self.more -= len(run.ids) - 1
+            else:
+                parted.append(entry)
+        self.mailbox.clear()
+        self.mailbox.extend(parted)
+
     def orphan(self, inbound: Inbound) -> None:
         """The sender is no more: its asks are cancelled, its tells are handled."""
         self.inbounds.remove(inbound)
         self.exchange.regrant(self)
+        self._take_asks_apart(inbound)
         asked = [
             part[0].id
             for its_inbound, part in self.mailbox

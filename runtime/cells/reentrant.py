@@ -19,6 +19,7 @@ from runtime.cells.call import Call, current
 from runtime.cells.source import produce
 from runtime.errors import WireError
 from runtime.messages import envelope as wire
+from runtime.messages.codec import weigh
 from runtime.traffic.credit import Fate
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ async def _handle(call: Call, signature: Signature, part: Part, args: tuple[Any,
             if cell.keeping is not None and cell.confirms:
                 await cell.keeping.confirm()
             if asked:
-                cell.exchange.reply(call.inbound, part, *signature.encode_result(result))
+                answer = signature.encode_result(result)
+                cell.exchange.reply(call.inbound, message.id, weigh(part), *answer)
             else:
                 cell.exchange.settle(call.inbound, Fate.HANDLED, part)
         except BaseException as raised:

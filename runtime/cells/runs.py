@@ -125,7 +125,7 @@ async def serve(cell: Service, run: Run, rows: Sequence[tuple[Any, ...]], task: 
             begun = 0.0
         if now - begun > PAGE_S:
             begun = now
-            _show(cell, signature, now)
+            show(cell, signature, now)
         if notices:
             exchange.running = call
         else:
@@ -167,7 +167,7 @@ async def _serve_prompt(
             for args in left:
                 if now - begun > PAGE_S:
                     begun = now
-                    _show(cell, signature, now)
+                    show(cell, signature, now)
                 await handle(actor, *args)
                 run.done += 1
                 if cell.ending is not None:
@@ -182,7 +182,8 @@ async def _serve_prompt(
             now = await _end_slice(cell, run)
 
 
-def _show(cell: Service, signature: Signature, now: float) -> None:
+def show(cell: Service, signature: Signature, now: float) -> None:
+    """Say which handler runs."""
     cell.handler, cell.handler_since = signature.name, now
     if cell.page is not None:
         cell.page.begin(signature.label, now)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from runtime.cells import runs
+from runtime.cells import ask_runs, runs
 from runtime.cells.call import Call, current
 from runtime.cells.crash import crash_reason, sort_out, traceback_text
 from runtime.cells.mailbox import Mailbox
@@ -105,18 +105,26 @@ class Service(Mailbox):
             signature = handlers.get(message.handler)
             if signature is None:
                 signature = message  # a hook is both; a stranger was refused when it came
-            if type(message) is wire.Tells:
+            kind = type(message)
+            if kind is wire.Tells:
                 self.more -= message.count - 1
                 if not await self._serve_run(signature, inbound, part, task):
                     return
                 now = clock()
                 shown = None
                 continue
+            if kind is wire.Asks:
+                self.more -= len(message.ids) - 1
+                now = await ask_runs.serve(self, signature, inbound, part, task)
+                if now - self.slice_began > SLICE_S:
+                    now = await self.end_slice()
+                shown = None
+                continue
             if signature.reentrant:
                 self.reentrants -= 1
                 take_apart(self, signature, inbound, part)
                 continue
-            asked = type(message) is wire.Ask
+            asked = kind is wire.Ask
             deadline = message.deadline if asked else 0.0
             if signature.streams and not asked:
                 exchange.settle(inbound, Fate.REJECTED, part)
@@ -157,7 +165,7 @@ class Service(Mailbox):
                     assert self.keeping is not None
                     await self.keeping.confirm()
                 if asked:
-                    exchange.reply(inbound, part, *signature.encode_result(result))
+                    exchange.reply(inbound, message.id, weight, *signature.encode_result(result))
                 else:
                     exchange.handled(inbound, weight)
             except BaseException as raised:
@@ -196,7 +204,7 @@ class Service(Mailbox):
         except MISFIT:
             rows = []
         if len(rows) != message.count:  # one at least does not fit: each for itself
-            self._put_back(inbound, runs.take_apart(part))
+            self.put_back(inbound, runs.take_apart(part))
             return True
         run = self.served = runs.Run(inbound, part)
         try:
@@ -205,12 +213,15 @@ class Service(Mailbox):
             self.served = None
             self.handler = ""
             run.settle(self.exchange)
-            self._put_back(inbound, run.rest())
+            self.put_back(inbound, run.rest())
 
-    def _put_back(self, inbound: Inbound, parts: Sequence[Part]) -> None:
+    def put_back(self, inbound: Inbound, parts: Sequence[Part]) -> None:
+        """These were taken out of the mailbox and have not begun."""
         for part in reversed(parts):
             self.mailbox.appendleft((inbound, part))
             self.waiting_bytes += part[0].size
+            if type(part[0]) is wire.Asks:
+                self.more += len(part[0].ids) - 1
 
     def suspended(self, call: Call) -> None:
         """An ordinary handler waits from now on."""

@@ -3,7 +3,7 @@
 Invariants
 ----------
 * Routing is total, as all of the exchange's.
-* A run of asks is taken apart at once: each is queued, cancelled and answered for itself.
+* A run of asks is taken apart as soon as anything befalls one of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from runtime.messages import envelope as wire
 
 if TYPE_CHECKING:
-    from runtime.messages.codec import Part
+    from runtime.messages.codec import Part, Payload
     from runtime.traffic.exchange import Exchange
     from runtime.traffic.pair import Peer
 
@@ -41,13 +41,12 @@ def asks_came(exchange: Exchange, peer: Peer, run: wire.Asks, payload: memoryvie
         return
     inbound.received += len(run.ids)
     if inbound.cell is None:
-        for part in asks_of(run, payload):
-            exchange.refuse(inbound, part)
+        exchange.refuse(inbound, (run, payload, ()))
     else:
         inbound.cell.deliver_asks(inbound, run, payload)
 
 
-def asks_of(run: wire.Asks, payload: memoryview) -> Iterator[Part]:
+def asks_of(run: wire.Asks, payload: Payload) -> Iterator[Part]:
     """The asks of a run, each for itself."""
     pair, handler, chain = run.pair, run.handler, run.chain
     at = 0

@@ -21,6 +21,7 @@ from runtime.messages.codec import Buffer, Part, weigh
 from runtime.traffic.credit import Fate, share
 from runtime.traffic.outbox import Outbox
 from runtime.traffic.pair import Inbound, Peer
+from runtime.traffic.run_routing import asks_of
 
 if TYPE_CHECKING:
     from runtime.address import Address
@@ -123,17 +124,16 @@ class Settling(Outbox):
     def reply(
         self,
         inbound: Inbound,
-        part: Part,
+        id: int,
+        weight: int,
         payload: bytes,
         positions: Sequence[int],
         buffers: Sequence[Buffer],
     ) -> None:
-        """Answer an ask that was handled."""
-        message = part[0]
-        id: int = message.id
+        """Answer an ask of so many bytes that was handled."""
         ledger = inbound.ledger
         ledger.handled += 1
-        ledger.done_bytes += weigh(part) if part[2] else message.size
+        ledger.done_bytes += weight
         if inbound.outbound is not None:
             counts = ledger.report()
             reply = wire.Reply(inbound.number, id, len(payload), *counts, tuple(positions))
@@ -166,6 +166,10 @@ class Settling(Outbox):
     ) -> None:
         """Count a message that did not end well, and tell the asker, if there is one."""
         envelope = part[0]
+        if type(envelope) is wire.Asks:
+            for each in asks_of(envelope, part[1]):
+                self.fail(inbound, each, kind, message, fate, type_name=type_name)
+            return
         if type(envelope) is not wire.Ask:
             self.settle(inbound, fate, part, message)
             return
