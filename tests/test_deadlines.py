@@ -56,3 +56,14 @@ async def test_it_is_trios_word_where_scopes_look_different(
         deadline = effective_deadline()
         monkeypatch.undo()
     assert deadline == 9
+
+
+async def test_what_is_around_the_outermost_is_not_looked_at(autojump_clock: MockClock) -> None:
+    with trio.move_on_at(5) as around, trio.move_on_at(9) as outermost, trio.move_on_at(11):
+        assert effective_deadline() == 5
+        assert effective_deadline(outermost) == 9
+        outermost.deadline = 12
+        assert effective_deadline(outermost) == 11
+        assert effective_deadline(trio.CancelScope()) == 5
+        around.cancel()
+        assert effective_deadline(outermost) == -math.inf

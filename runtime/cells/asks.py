@@ -51,7 +51,7 @@ async def ask(source: Service, target: Address, signature: Signature, args: tupl
     exchange = source.exchange
     if peer.verdict or peer.dead is not None or outbound.closed is not None or exchange.closed:
         outbound.check()
-    deadline = effective_deadline()
+    deadline = effective_deadline(source.scope)
     if deadline == -math.inf:
         await trio.lowlevel.checkpoint()  # cancelled already: nothing is sent
     body = peer.batch.body
