@@ -17,6 +17,7 @@ from actors.actor import Actor, reentrant
 from actors.ref import ActorRef
 from actors.system import System, open_system
 from runtime.exits import ExitReason
+from runtime.hosts import rehearsal
 
 
 class Counter(Actor):
@@ -54,6 +55,10 @@ class Counter(Actor):
     async def loaded(self) -> list[str]:
         """The modules of this process."""
         return sorted(sys.modules)
+
+    async def rehearsed(self) -> int:
+        """How many lives the zygote has rehearsed."""
+        return rehearsal.lives
 
     async def strays(self) -> dict[str, int]:
         """What this process has received and could not use."""

@@ -3,6 +3,7 @@
 import pytest
 
 from actors.system import open_system
+from runtime.hosts.rehearsal import LIVES
 from runtime.wires.net import check_net
 from runtime.wires.wiring import NETWORK, wiring
 from tests.real import OVER
@@ -33,6 +34,12 @@ async def loaded(transport: str, insecure: bool = False) -> set[str]:
 @pytest.mark.skipif(bool(OVER), reason="every system is on a network")
 async def test_a_node_on_ipc_has_loaded_nothing_of_networks() -> None:
     assert not await loaded("ipc") & (FOR_NETWORKS | FOR_SOME)
+
+
+async def test_a_node_is_a_fork_of_what_has_rehearsed_its_life() -> None:
+    async with open_system(signals=False) as system:
+        node = await system.spawn(Counter)
+        assert await node.ask(Counter.rehearsed) == LIVES
 
 
 async def test_a_node_on_a_network_has_loaded_what_that_takes() -> None:

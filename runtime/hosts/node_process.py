@@ -34,13 +34,14 @@ from runtime.processes.orders import Order
 from runtime.processes.run_folder import page_path, raise_open_file_limit
 from runtime.processes.status_page import StatusPage
 from runtime.traffic.exchange import Exchange
-from runtime.wires.transport import Repeating
+from runtime.wires.transport import repeating
 from runtime.wires.wiring import open_transport
 
 MAX_PEERS = 4096
 FAREWELL_S = 1.0
 """How long the last words of a node may go again over a network that loses them."""
 START = "runtime.hosts.node_process:start"
+_boots = msgspec.msgpack.Decoder(Boot)  # here: the zygote has made it ready
 
 
 def boot_id() -> str:
@@ -62,7 +63,7 @@ def start(order: Order, folder: str) -> None:
 
 
 async def _live(order: Order, folder: str) -> ExitReason:
-    boot = msgspec.msgpack.decode(order.boot, type=Boot)
+    boot = _boots.decode(order.boot)
     page = StatusPage(page_path(folder, order.incarnation), order.incarnation)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(outlive_nobody)
@@ -91,9 +92,10 @@ async def live_and_leave(node: Node) -> ExitReason:
     try:
         reason = await node.run()
         node.exchange.flush()
-        if isinstance(transport, Repeating):
+        repeater = repeating(transport)
+        if repeater is not None:
             with trio.move_on_after(FAREWELL_S):
-                await transport.farewell(controller)
+                await repeater.farewell(controller)
     finally:
         transport.close(farewell=controller)
     return reason

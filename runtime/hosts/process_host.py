@@ -139,7 +139,7 @@ class ProcessHost:
             self._folder,
             self.launcher,
             on_exit=on_exit,
-            preload=(*PRELOAD, *self._wiring.modules, *map(_module, (self.START, REHEARSAL))),
+            preload=(_module(REHEARSAL), *PRELOAD, *self._wiring.modules, _module(self.START)),
             prepare=REHEARSAL,
             ping_s=self.PING_S,
         ) as self.keeper:

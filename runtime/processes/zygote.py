@@ -7,8 +7,8 @@ Invariants
 ----------
 * One thread, no trio loop, no ZMQ context. It never waits but in one ``poll``: news that the
   controller does not read (it may be stopped) wait here, and then nothing more is read from it.
-* A node is a fork of an image that has its modules loaded, collected and frozen. An import that
-  leaves what must not be forked is told as `Tainted`, and the zygote forks no more.
+* A node is a fork of an image that has its modules loaded, collected, without holes and frozen. An
+  import that leaves what must not be forked is told as `Tainted`, and the zygote forks no more.
 * It is every node's kernel parent and a child subreaper, so a node's status, rusage and strays
   come to it. A node's strays are killed when it dies, those of a living node never. Told
   apart by `marks`; what has no mark is killed at the end.
@@ -34,6 +34,7 @@ from typing import Final, NamedTuple, NoReturn
 from runtime.errors import WireError
 from runtime.processes import procfs
 from runtime.processes.brood import Brood
+from runtime.processes.holes import fill_holes
 from runtime.processes.main_module import UnguardedError, has_main
 from runtime.processes.marks import kill_tree
 from runtime.processes.newborn import CONTROLLER_FD, IGNORED_SIGNALS, become_node, load, resolve
@@ -181,6 +182,7 @@ class Zygote:
         self._opened_by_modules |= open_fds() - before
         self._give_spare_up()
         gc.collect()
+        fill_holes()
         gc.freeze()
         return loaded
 

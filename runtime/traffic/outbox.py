@@ -18,7 +18,7 @@ from runtime.exits import ExitReason
 from runtime.messages import envelope as wire
 from runtime.messages.codec import Buffer, encode
 from runtime.traffic.pair import Peer
-from runtime.wires.transport import IDLE_S, Repeating
+from runtime.wires.transport import IDLE_S, repeating
 
 if TYPE_CHECKING:
     from runtime.address import Address
@@ -49,7 +49,7 @@ class Outbox:
     def __init__(self, address: Address, transport: Transport, boot_id: str) -> None:
         self.address = address
         self.transport = transport
-        self._repeating = transport if isinstance(transport, Repeating) else None
+        self._repeating = repeating(transport)
         self.peers: dict[str, Peer] = {}  # by endpoint
         self.here = Peer(transport.endpoint)
         self.here.shares_clock = True
