@@ -94,18 +94,14 @@ def supervision(options: Options) -> Supervision:
 
 
 class _Known:
-    """A node as it was met last: its record, a ref to it and, once wanted, its handlers.
+    """A node as it was met last: its record, a ref to it and, once wanted, its handlers."""
 
-    ``turn``: of those who wait until it is up.
-    """
-
-    __slots__ = ("handlers", "record", "ref", "turn")
+    __slots__ = ("handlers", "record", "ref")
 
     def __init__(self, record: Record) -> None:
         self.record = record
         self.ref: ActorRef[Any] = ref_to(record.address)
         self.handlers: dict[str, Signature] | None = None
-        self.turn = trio.Lock()
 
 
 class Forest:
@@ -251,12 +247,12 @@ class Forest:
                 raise UnknownVerb(verb)
             return handler, *read_arguments(verb, handler, arguments)
         except (UnknownVerb, WireError):
-            await reach(await self._up(id))
+            await reach(self._ref(id))
             raise
 
     async def execute(self, id: Id, verb: str, arguments: Sequence[str]) -> object:
         handler, args, keywords = await self._handler(id, verb, arguments)
-        ref = await self._up(id)
+        ref = self._ref(id)
         try:
             if not handler.streams:
                 return plain(await ref.ask(handler.function, *args, **keywords))
@@ -266,7 +262,7 @@ class Forest:
 
     async def trace(self, id: Id, verb: str, arguments: Sequence[str]) -> TraceView:
         handler, args, keywords = await self._handler(id, verb, arguments)
-        ref = await self._up(id)
+        ref = self._ref(id)
         try:
             traced = await self.system.trace(ref, handler.function, *args, **keywords)
         except (TypeError, ValueError) as misfit:
@@ -294,7 +290,7 @@ class Forest:
         return found
 
     async def _report(self, id: Id) -> LinkReport:
-        ref = await self.system.lookup(CONTROLLER) if id == ROOT else await self._up(id)
+        ref = await self.system.lookup(CONTROLLER) if id == ROOT else self._ref(id)
         return await self.system.link_report(ref)
 
     async def link(self, id: Id) -> LinkView:
@@ -335,7 +331,7 @@ class Forest:
             await trio.sleep(LINKS_S)
 
     async def ping(self, id: Id) -> bool:
-        await reach(await self._up(id))
+        await reach(self._ref(id))
         return True
 
     async def beat(self, period_s: float) -> None:
@@ -364,15 +360,6 @@ class Forest:
 
     def _ref(self, id: Id) -> ActorRef[Any]:
         return self._meet(id).ref
-
-    async def _up(self, id: Id) -> ActorRef[Any]:
-        """Once it can be spoken to: who joins has a place, and an id, some time before that."""
-        known = self._meet(id)
-        record = known.record
-        if record.spec.joined and (known.turn.locked() or not record.settled.is_set()):
-            async with known.turn:  # in the order of the lines
-                await record.settled.wait()  # bounded: a start takes at most ``start_s``
-        return known.ref
 
     def _meet(self, id: Id) -> _Known:
         record = self._nodes.records.get(name_of(id))

@@ -8,6 +8,8 @@ Invariants
 ----------
 * What comes before ``on_start`` has returned waits until then: who has told others of himself in
   there may be spoken to before he is up. An ask that ``on_start`` waits for cannot be served.
+* A cell that is on order takes in what comes before it is known what it will run; if it never
+  runs, that is refused.
 * After it has ended nobody can reach it.
 * Whoever waits for it when it ends is told so.
 * ``on_stop`` runs after the last message of a planned end, for at most 1 s.
@@ -16,6 +18,7 @@ Invariants
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -30,7 +33,11 @@ from runtime.exits import ExitReason
 from runtime.messages import envelope as wire
 
 if TYPE_CHECKING:
+    from runtime.address import Address
     from runtime.messages.behaviour import Behaviour
+    from runtime.messages.signature import Signature
+    from runtime.processes.status_page import StatusPage
+    from runtime.traffic.exchange import Exchange
 
 ON_STOP_S = 1.0
 _START = wire.Tell(0, "on_start", 0)
@@ -40,6 +47,44 @@ class Cell(Service):
     """One actor's frame. Without an actor it can only send."""
 
     __slots__ = ()
+
+    @classmethod
+    def on_order(cls, exchange: Exchange, address: Address, page: StatusPage | None) -> Cell:
+        """A cell that can be spoken to from now on, though it is not known what it will run."""
+        cell = cls(exchange, address, {}, page=page)
+        cell.expected = True
+        cell.enter()
+        return cell
+
+    def enter(self) -> None:
+        """Be known from now on: it is about to run, or `never` will."""
+        self.exchange.cells[self.address.incarnation] = self
+
+    def become(
+        self, handlers: dict[str, Signature], mailbox_messages: int, mailbox_bytes: int
+    ) -> None:
+        """Have these handlers, and this room: what has come before is looked at as if it came now.
+
+        Only of a cell that is on order.
+        """
+        early, self.mailbox = self.mailbox, deque()
+        self.waiting_bytes = self.more = 0
+        self.expected = False
+        self.know(handlers)
+        self.mailbox_messages, self.mailbox_bytes = mailbox_messages, mailbox_bytes
+        self.exchange.stations.become(self)
+        self.exchange.regrant(self)
+        for inbound, part in early:
+            if type(part[0]) is wire.Tells:
+                self.deliver_run(inbound, part)
+            else:
+                self.deliver(inbound, part)
+
+    def never(self, failure: BaseException) -> None:
+        """It does not run, for this: what waits for it is refused. One that has ended stays so."""
+        if self.exchange.cells.get(self.address.incarnation) is self:
+            self.crashed(failure)
+            self._leave()
 
     async def run(
         self,
@@ -60,7 +105,7 @@ class Cell(Service):
         try:
             async with trio.open_nursery() as nursery:
                 self.nursery = nursery
-                self.exchange.cells[self.address.incarnation] = self
+                self.enter()
                 start = Call(self, None, _START, trio.lowlevel.current_task())
                 current.set(start)
                 try:

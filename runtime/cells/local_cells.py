@@ -8,6 +8,7 @@ Invariants
 * The controller gets one answer to each order: the cell is up, or why not; of one that is up it
   is told the end, once, with its reason.
 * A start can be stopped like a life.
+* A cell can be spoken to from the order on.
 * A cell lives again in the process in which it lived before, or not at all; nor once
   `ENDED_KEPT` others have ended after it.
 """
@@ -98,18 +99,19 @@ class LocalCells:
         incarnation = order.address.incarnation
         self._recipes[incarnation] = recipe
         self._starting[incarnation] = trio.CancelScope()
-        self._exchange.nursery.start_soon(self._live, recipe, order.address, bytes(payload))
-
-    async def _live(self, recipe: Recipe, address: Address, kept: bytes) -> None:
-        exchange = self._exchange
         cell = Cell(
-            exchange,
-            address,
+            self._exchange,
+            order.address,
             handlers_of(recipe.behaviour),
             mailbox_messages=recipe.mailbox_messages,
             mailbox_bytes=recipe.mailbox_bytes,
         )
         cell.parent = recipe.parent
+        cell.enter()
+        self._exchange.nursery.start_soon(self._live, recipe, cell, bytes(payload))
+
+    async def _live(self, recipe: Recipe, cell: Cell, kept: bytes) -> None:
+        exchange, address = self._exchange, cell.address
         current.set(Call(cell, None, None))
         starting = self._starting[address.incarnation]
 
@@ -125,6 +127,7 @@ class LocalCells:
                     snapshot.restore(actor, kept, exchange.monotonic, exchange.boot_id)
                 reason = await cell.run(actor, up, recipe.snapshot_every_s)
         except (Exception, SystemExit) as failure:
+            cell.never(failure)
             self._failed(address, failure)
             return
         finally:

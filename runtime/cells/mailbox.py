@@ -3,7 +3,8 @@
 Invariants
 ----------
 * It never holds more than its bounds, but for one message of any size, and the cell's own hooks.
-* What no handler is named like is refused when it comes, and waits for nobody.
+* What no handler is named like is refused when it comes, and waits for nobody; where the actor is
+  not known yet, as soon as it is.
 * An ask that could never be served, for its asker keeps the cell busy, is refused at once.
 * What is cancelled or orphaned is unqueued, or its handler is cancelled; tells stay.
 
@@ -53,6 +54,7 @@ class Mailbox(Seat):
         "apart",
         "ending",
         "exchange",
+        "expected",
         "handler",
         "handler_since",
         "handlers",
@@ -94,9 +96,7 @@ class Mailbox(Seat):
         self.exchange = exchange
         self.address = address
         self.key = str(address)  # as chains name it
-        self.handlers = (
-            handlers.copy()
-        )  # a traced ask has one of its own, see runtime.traffic.stations
+        self.know(handlers)
         self.mailbox_messages = mailbox_messages
         self.mailbox_bytes = mailbox_bytes
         self.page = page
@@ -112,11 +112,11 @@ class Mailbox(Seat):
         self.sources: dict[tuple[Inbound, int], Source] = {}  # of the streams that run
         self.nursery: trio.Nursery | None = None
         self.ending: ExitReason | None = None
+        self.expected = False  # whose handlers these will be is not known yet
         self.serving = False  # parked at an empty mailbox, or about to be
         self.taken = False  # an asker of this process runs a handler
         self._release: trio.Event | None = None  # for which somebody waits
         self.keeping: Keeping | None = None
-        self._reentrant = any(each.reentrant for each in handlers.values())
         self.reentrants = 0  # messages of the mailbox that are for reentrant handlers
         self.more = 0  # messages of the mailbox beyond one an entry: those of runs
         self.served: Run | None = None  # that is being served
@@ -128,6 +128,11 @@ class Mailbox(Seat):
         self.waiting_bytes = 0
         self.handler = ""
         self.handler_since = 0.0
+
+    def know(self, handlers: dict[str, Signature]) -> None:
+        """Have these handlers. A traced ask has one of its own, see `runtime.traffic.stations`."""
+        self.handlers = handlers.copy()
+        self._reentrant = any(each.reentrant for each in handlers.values())
 
     def trio_deadline(self, deadline: float) -> float:
         """A deadline from the wire, on trio's clock."""
@@ -143,7 +148,7 @@ class Mailbox(Seat):
         if self.ending is not None:
             why = f"{self.address} is ending"
             self.exchange.fail(inbound, part, "dead", why, type_name=self.ending.kind)
-        elif message.handler not in self.handlers:
+        elif message.handler not in self.handlers and not self.expected:
             why = f"{self.address.name} has no handler {message.handler[:100]!r}"
             self.exchange.fail(inbound, part, "wire", why)
         elif mailbox and (
@@ -176,7 +181,7 @@ class Mailbox(Seat):
             self.deliver(inbound, (tell, payload, ()))
         elif (
             self.ending is not None
-            or signature is None
+            or (signature is None and not self.expected)
             or (
                 self.mailbox
                 and (
@@ -186,7 +191,7 @@ class Mailbox(Seat):
             )
         ):
             self.exchange.settle(inbound, Fate.REJECTED, part, self._refusal(message.handler))
-        elif signature.reentrant or signature.streams or self.confirms:
+        elif signature is not None and (signature.reentrant or signature.streams or self.confirms):
             for each in runs.take_apart(part):
                 self.deliver(inbound, each)
         else:

@@ -5,6 +5,7 @@ The node says hello to the controller, is told what to run, runs it, and ends wi
 Invariants
 ----------
 * What the controller does not welcome within 30 s ends.
+* It can be spoken to from its hello on: what comes before it is told what to run waits for that.
 * The class to run comes over the wire and is checked: it is a `Behaviour`, or nothing runs.
 * The last word of a node is `Exiting` or `StartFailed`; what killed it is for others to say.
 * `Node.stop` ends it as a stop does. A second one changes nothing; the stop ladder goes on.
@@ -98,7 +99,7 @@ class Node:
         self._life: tuple[wire.Welcome, bytes] | None = None
         self._stopping = trio.Event()
         self._stop_reason = ExitReason(kind="shutdown")
-        self._cell: Cell | None = None
+        self._cell = Cell.on_order(exchange, exchange.address, frame.page)
 
     def stop(self, reason: ExitReason | None = None) -> None:
         """End politely, as by SIGTERM, or for another reason."""
@@ -125,16 +126,11 @@ class Node:
         kept = payload[len(args) :]
         say, say_last = self.exchange.say, self.exchange.auditing.say_last
         controller = self.exchange.controller
+        cell = self._cell
         try:
             actor_class = self._frame.find(welcome.entry)
-            self._cell = cell = Cell(
-                self.exchange,
-                self.address,
-                handlers_of(actor_class),
-                mailbox_messages=welcome.mailbox_messages,
-                mailbox_bytes=welcome.mailbox_bytes,
-                page=self._frame.page,
-            )
+            handlers = handlers_of(actor_class)
+            cell.become(handlers, welcome.mailbox_messages, welcome.mailbox_bytes)
             cell.parent = welcome.parent
             self._frame.settle(cell)
             current.set(Call(cell, None, None))
@@ -144,6 +140,7 @@ class Node:
                 snapshot.restore(actor, kept, self.exchange.monotonic, self.exchange.boot_id)
             reason = await cell.run(actor, self._up, welcome.snapshot_every_s)
         except (Exception, SystemExit) as failure:
+            cell.never(failure)
             text = traceback_text(failure)
             said = wire.StartFailed(type(failure).__name__, fit(str(failure)), fit(text))
             say_last()
@@ -195,8 +192,6 @@ class Node:
 
     async def _end_politely(self) -> None:
         await self._stopping.wait()
-        if self._cell is None:
-            return
         self._cell.end(self._stop_reason)
         await trio.sleep(GRACE_S)
         self._cell.interrupt()

@@ -113,7 +113,9 @@ class Settling(Outbox):
                 self._report(inbound)
 
     def regrant(self, cell: Mailbox) -> None:
-        """Share a cell's mailbox among its senders."""
+        """Share a cell's mailbox among its senders, once its size is known."""
+        if cell.expected:
+            return
         messages, size = share(len(cell.inbounds), cell.mailbox_messages, cell.mailbox_bytes)
         for inbound in cell.inbounds:
             ledger = inbound.ledger

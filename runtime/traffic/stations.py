@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from runtime.traffic.pair import Inbound, Peer
 
 
+Note = Callable[[str], None]
+
+
 class Stations:
     """Of one process. ``told``: by id, (name, instant) of the stations of its own asks."""
 
@@ -35,6 +38,7 @@ class Stations:
         self.told: dict[int, tuple[Peer, list[tuple[str, float]]]] = {}
         self._exchange = exchange
         self._lent: list[tuple[Mailbox, str]] = []
+        self._due: list[tuple[str, str, Note]] = []  # to the cell that is on order
         exchange.control[wire.Traced] = self._received
         exchange.control[wire.Station] = self._told
 
@@ -63,10 +67,12 @@ class Stations:
         cell = inbound.cell
         signature = cell.handlers.get(traced.handler) if cell is not None else None
         name = traced.handler
-        if cell is not None and signature is not None:
+        if cell is not None and (signature is not None or cell.expected):
             name = f"{traced.handler} traced {inbound.peer.endpoint} {traced.id}"
-            cell.handlers[name] = _Traced(signature, note)  # type: ignore[assignment]
-            self._lent.append((cell, name))
+            if signature is not None:
+                self._lend(cell, name, signature, note)
+            else:
+                self._due.append((name, traced.handler, note))
         ask = wire.Ask(traced.pair, name, traced.size, traced.id, traced.deadline, traced.chain)
         part = ask, payload, ()
         if cell is None:
@@ -75,6 +81,17 @@ class Stations:
         cell.deliver(inbound, part)
         if (cell.mailbox and cell.mailbox[-1][1] is part) or (inbound, traced.id) in cell.apart:
             note("queued")
+
+    def become(self, cell: Mailbox) -> None:
+        """It is known what the cell that was on order runs: what is traced there can be."""
+        due, self._due = self._due, []
+        for name, handler, note in due:
+            if (signature := cell.handlers.get(handler)) is not None:
+                self._lend(cell, name, signature, note)
+
+    def _lend(self, cell: Mailbox, name: str, signature: Signature, note: Note) -> None:
+        cell.handlers[name] = _Traced(signature, note)  # type: ignore[assignment]
+        self._lent.append((cell, name))
 
     def _sweep(self) -> None:
         """Take back what no message of a mailbox needs any more."""
@@ -90,7 +107,7 @@ class Stations:
 class _Traced:
     """A signature whose handler tells how it fares."""
 
-    def __init__(self, signature: Signature, note: Callable[[str], None]) -> None:
+    def __init__(self, signature: Signature, note: Note) -> None:
         self._signature = signature
         self._note = note
 
@@ -104,9 +121,7 @@ class _Traced:
 
 
 @types.coroutine
-def _drive(
-    handler: Coroutine[Any, Any, Any], note: Callable[[str], None]
-) -> Generator[Any, Any, Any]:
+def _drive(handler: Coroutine[Any, Any, Any], note: Note) -> Generator[Any, Any, Any]:
     """Await a handler, and note when it starts, suspends and ends."""
     note("started")
     resume: Callable[[], Any] = functools.partial(handler.send, None)
