@@ -44,6 +44,8 @@ class CertificateView(msgspec.Struct, frozen=True):
         if self.reason is not None:
             told["reason"] = str(self.reason)
             told["certificate"] = msgspec.to_builtins(self.reason)
+            if because := _because(self.reason):
+                told["certificate"]["message"] = because
         return as_json(told)
 
     def _lines(self) -> list[str]:
@@ -57,13 +59,20 @@ class CertificateView(msgspec.Struct, frozen=True):
         return [first, *(f"  {line}" for line in told(self.reason))]
 
 
+def _because(reason: ExitReason) -> str:
+    """Who ended it, as far as that is known: of a crash the traceback says it."""
+    if reason.kind == "crashed":
+        return ""
+    if not reason.message and reason.kind == "killed" and reason.signal and not reason.oom:
+        return f"signal {reason.signal}, {NOT_OURS}"
+    return reason.message
+
+
 def told(reason: ExitReason) -> list[str]:
     """What a certificate holds beyond its short form, a line for each thing that is known."""
     lines = []
-    if reason.message and reason.kind != "crashed":
-        lines.append(f"because: {reason.message}")
-    elif reason.kind == "killed" and reason.signal is not None and not reason.oom:
-        lines.append(f"because: signal {reason.signal}, {NOT_OURS}")
+    if because := _because(reason):
+        lines.append(f"because: {because}")
     if reason.oom:
         lines.append(f"out of memory: {reason.oom}")
     if reason.handler:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runtime.exits import ExitReason
-from shell.certificate import CertificateView
+from shell.certificate import NOT_OURS, CertificateView
 from shell.tree import NodeState
 
 KILLED = ExitReason(kind="killed", signal=9)
@@ -116,3 +116,24 @@ def test_the_same_as_json() -> None:
         "reason": None,
         "certificate": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("reason", "because"),
+    [
+        (ExitReason(kind="killed", signal=9), f"signal 9, {NOT_OURS}"),
+        (ExitReason(kind="killed", signal=9, message="a kill"), "a kill"),
+        (ExitReason(kind="killed", signal=9, oom="it was"), None),
+        (ExitReason(kind="killed"), None),
+        (ExitReason(kind="shutdown"), None),
+        (CRASHED, CRASHED.message),
+    ],
+    ids=["from outside", "by us", "for memory", "no signal", "shutdown", "crashed"],
+)
+def test_who_killed_it_is_said_in_json_in_the_words_of_the_text(
+    reason: ExitReason, because: str | None
+) -> None:
+    view = CertificateView(7, NodeState.DEAD, reason)
+    assert json.loads(view.json())["certificate"].get("message") == because
+    said = [line for line in view.text().splitlines() if line.startswith("  because: ")]
+    assert said == ([] if reason is CRASHED or because is None else [f"  because: {because}"])
