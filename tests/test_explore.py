@@ -340,7 +340,10 @@ NOBODY = "no node of this name has lived in "
 @pytest.mark.parametrize(
     ("how", "where"),
     [
-        (explore(runs=3, victims=["till", "nobody"]), "any of 3 runs: 'nobody' (victims)"),
+        (
+            explore(runs=3, freezes=1, victims=["till", "nobody"]),
+            "any of 3 runs: 'nobody' (victims)",
+        ),
         (explore(runs=3, kills=1, victims="nobody"), "any of 3 runs: 'nobody' (victims)"),
         (
             explore(runs=1, weather=Weather(Rule(source="nobody", target="controller", drop=1.0))),
@@ -380,7 +383,7 @@ def test_nobody_is_missed_in_fewer_runs_than_there_would_be() -> None:
 
 def test_a_test_that_fails_fails_with_its_own_error() -> None:
     with pytest.raises(LookupError, match="as told"):
-        explore(runs=50, victims=["nobody"])(race)()
+        explore(runs=50, freezes=1, victims=["nobody"])(race)()
 
 
 def test_a_local_cell_is_no_node_that_could_be_struck() -> None:
@@ -388,7 +391,7 @@ def test_a_local_cell_is_no_node_that_could_be_struck() -> None:
         await system.spawn(planted.Till, name="till", local=True)
 
     with pytest.raises(ValueError, match="'controller/till' \\(victims\\)"):
-        explore(runs=1, victims=["controller/till"])(local)()
+        explore(runs=1, kills=1, victims=["controller/till"])(local)()
 
 
 # -- the decorator
@@ -432,12 +435,27 @@ def test_what_is_pasted_runs_before_anything_is_explored() -> None:
         (lambda: explore(runs=0), "runs is a number of runs, not 0"),
         (lambda: explore(weather=Weather.only([Drop("a", "b", "ask", 1)])), "explore takes rules"),
         (lambda: explore(kills=-1), "kills is a number of nodes, not -1"),
+        (
+            lambda: explore(victims="till"),
+            r"victims=\('till',\) without kills and without freezes: nobody would be struck",
+        ),
         (lambda: explore(freezes=0.5), "freezes is a number of nodes, not 0.5"),  # type: ignore[arg-type]
         (lambda: explore(within_s=0.0), "within_s is a number of seconds, not 0.0"),
         (lambda: explore(wether=None), "open_virtual_system has no option 'wether'"),
         (lambda: explore.replay(seed=0, faults=["a"]), "faults are faults and strikes, not 'a'"),  # type: ignore[list-item]
     ],
-    ids=["bare", "no async def", "runs", "a list", "kills", "freezes", "within", "option", "fault"],
+    ids=[
+        "bare",
+        "no async def",
+        "runs",
+        "a list",
+        "kills",
+        "victims",
+        "freezes",
+        "within",
+        "option",
+        "fault",
+    ],
 )
 def test_misuse_is_refused(misuse: Callable[[], object], says: str) -> None:
     with pytest.raises((TypeError, ValueError), match=says):

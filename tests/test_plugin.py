@@ -258,6 +258,66 @@ async def test_marked(system):
     result.assert_outcomes(passed=4)
 
 
+@pytest.mark.parametrize("how", ["system", "explored", "lockstep", "real"])
+def test_an_option_of_the_fixture_that_nobody_takes_is_told_with_those_that_are(
+    how: str, pytester: pytest.Pytester
+) -> None:
+    mark = {
+        "system": "",
+        "explored": "@explore(runs=1)",
+        "lockstep": "@pytest.mark.regrow(on='lockstep')",
+        "real": "@pytest.mark.regrow(on='real')",
+    }[how]
+    result = run(
+        pytester,
+        f"""
+from actors.testing.explore import explore
+
+@pytest.fixture
+def regrow_options():
+    return {{"intensive": (0, 1.0)}}
+
+{mark}
+async def test_it(system):
+    raise AssertionError("it was run")
+""",
+    )
+    result.assert_outcomes(errors=1)
+    kind = "virtual" if how in ("system", "explored") else how
+    assert re.search(
+        rf": regrow_options on a {kind} system has no 'intensive'; did you mean 'intensity'\?"
+        r" \(known: .*\bstrategy\b.*\)",
+        output(result),
+    )
+
+
+def test_options_that_are_none_are_told(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+@pytest.fixture
+def regrow_options():
+    pass
+
+async def test_it(system): ...
+""",
+    )
+    result.assert_outcomes(errors=1)
+    assert "regrow_options is a dict of what opens the system, not None" in output(result)
+
+
+def test_an_option_in_a_parameter_is_told_at_the_collection(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+@pytest.mark.parametrize("regrow_options", [{}, {"log": 1, "logs": 1}])
+async def test_it(system): ...
+""",
+    )
+    result.assert_outcomes()
+    assert "regrow_options on a virtual system has no 'logs'; did you mean 'log'?" in output(result)
+
+
 @pytest.mark.parametrize(
     ("test", "says"),
     [

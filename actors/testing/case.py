@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,11 +77,29 @@ def check_marks(item: pytest.Item, kind: str, marked: Mapping[str, Any]) -> None
     known = OPTIONS[kind] | _OWN
     for name in marked:
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise pytest.UsageError(
-                f"{item.nodeid}: pytest.mark.regrow on a {kind} system has no {name!r}{hint}"
+                f"{item.nodeid}: pytest.mark.regrow on a {kind} system has no"
+                f" {name!r}{_hint(name, known)}"
             )
+
+
+def misfit(kind: str, options: object) -> str:
+    """What is wrong with the value of the fixture ``regrow_options``, or nothing."""
+    if not isinstance(options, Mapping):
+        return f"regrow_options is a dict of what opens the system, not {options!r}"
+    known = OPTIONS[kind] if kind == "real" else OPTIONS[kind] | {"seed"}
+    for name in options:
+        if name not in known:
+            return (
+                f"regrow_options on a {kind} system has no {name!r}{_hint(str(name), known)}"
+                f" (known: {', '.join(sorted(known))})"
+            )
+    return ""
+
+
+def _hint(name: str, known: Set[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def marks_of(node: Any) -> dict[str, Any]:

@@ -172,7 +172,8 @@ class Explore:
             weather: rules for what befalls messages; the seed is that of each run. Default: one of
                 ten messages is up to a second late, but signs of life are not.
             kills, freezes: how many nodes at most are killed and frozen in a run.
-            victims: their names; anybody, if there are none. Each must live in some run.
+            victims: their names; anybody, if there are none. Each must live in some run. With
+                neither kills nor freezes there can be none.
             within_s: how long after the opening of the system.
             options: of `open_virtual_system`.
 

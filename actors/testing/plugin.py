@@ -20,7 +20,8 @@ Invariants
   on such a clock, within the same bound as a test on processes, and must leave nothing behind.
 * A session without such tests pays for this module alone: what it takes to run them is imported
   when the first of them runs.
-* A keyword of the mark that nobody takes is told at the collection, with the test's name.
+* A keyword of the mark that nobody takes is told at the collection, with the test's name; one of
+  ``regrow_options`` as well where it is a parameter, else at the set-up: no system is opened.
 * Without ``--regrow-seed`` a seed is a function of the test's id.
 """
 
@@ -32,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from actors.testing.case import DURATIONS, KINDS, WALL, Case, check_marks, marks_of, seconds
+from actors.testing.case import DURATIONS, KINDS, WALL, Case, check_marks, marks_of, misfit, seconds
 from actors.testing.settings import Settings
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         marked = marks_of(item)
         kind = params.get("regrow_kind", _kind_of(item, marked))
         check_marks(item, kind, marked)
+        if "regrow_options" in params and (why := misfit(kind, params["regrow_options"])):
+            raise pytest.UsageError(f"{item.nodeid}: {why}")
         case = Case(item, kind, marked, params.get("regrow_seed", 0))
         item.stash[CASE] = case
         if kind != "virtual":
@@ -220,6 +223,11 @@ def _case(request: pytest.FixtureRequest) -> Case:
     return case
 
 
+def _check(request: pytest.FixtureRequest, kind: str, options: object) -> None:
+    if why := misfit(kind, options):
+        pytest.fail(f"{request.node.nodeid}: {why}", pytrace=False)
+
+
 @pytest.fixture
 def regrow_seed(request: pytest.FixtureRequest) -> int:
     """The seed of this test's run."""
@@ -250,6 +258,7 @@ def regrow_options() -> dict[str, Any]:
 @pytest.fixture
 def _regrow_exploring(request: pytest.FixtureRequest, regrow_options: dict[str, Any]) -> Any:
     """What `actors.testing.explore` is to know of this session."""
+    _check(request, "virtual", regrow_options)
     case = Case(request.node, "virtual", marks_of(request.node))
     runs, seed = (request.config.getoption(f"regrow_{name}") for name in ("runs", "seed"))
     wall_s = WALL * case.duration("real_deadline_s")
@@ -266,12 +275,22 @@ def _regrow_exploring(request: pytest.FixtureRequest, regrow_options: dict[str, 
 
 
 @pytest.fixture
-async def _regrow_running(
+def _regrow_checked(
     request: pytest.FixtureRequest, regrow_kind: str, regrow_options: dict[str, Any]
+) -> dict[str, Any]:
+    """The options, each of which somebody takes: no async fixture, so that it is an error of the
+    set-up."""
+    _check(request, regrow_kind, regrow_options)
+    return regrow_options
+
+
+@pytest.fixture
+async def _regrow_running(
+    request: pytest.FixtureRequest, _regrow_checked: dict[str, Any]
 ) -> AsyncIterator[Any]:
     from actors.testing.harness import open_case
 
-    async with open_case(_case(request), regrow_options) as system:
+    async with open_case(_case(request), _regrow_checked) as system:
         yield system
 
 

@@ -60,7 +60,7 @@ class Chance(msgspec.Struct, frozen=True):
         within_s: they strike in so many seconds from the opening, early rather than late.
 
     Raises:
-        ValueError: a figure that makes no sense.
+        ValueError: a figure that makes no sense, or victims of nothing.
     """
 
     kills: int = 0
@@ -73,6 +73,11 @@ class Chance(msgspec.Struct, frozen=True):
             value = getattr(self, name)
             if not (isinstance(value, int) and value >= 0):
                 raise ValueError(f"{name} is a number of nodes, not {value!r}")
+        if self.victims and not self.kills and not self.freezes:
+            raise ValueError(
+                f"victims={self.victims!r} without kills and without freezes: nobody would be"
+                " struck; ask for kills=1, or leave the victims out"
+            )
         if not 0.0 < self.within_s < math.inf:
             raise ValueError(f"within_s is a number of seconds, not {self.within_s!r}")
 
