@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -69,11 +69,10 @@ NODE = "actors.node:ComputeNode"
 
 def listening_port(pid: int) -> int:
     """The one on which that process listens, 0 as long as there is none."""
-    inodes = {
-        os.readlink(path).partition("[")[2][:-1]
-        for path in Path(f"/proc/{pid}/fd").iterdir()
-        if path.is_symlink()
-    }
+    inodes = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            inodes.add(os.readlink(path).partition("[")[2][:-1])
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, _, state, *rest = line.split()
         if state == "0A" and rest[5] in inodes:

@@ -17,6 +17,7 @@ Invariants
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import signal
@@ -45,6 +46,7 @@ from runtime.messages import envelope as wire
 from runtime.messages.codec import decode, encode
 from runtime.multipath.link_guard import guard_links
 from runtime.multipath.link_report import Watchable
+from runtime.multipath.path_owner import path_owner
 from runtime.network.join_file import Pass
 from runtime.network.keys import Keys, new_secret
 from runtime.network.listening import site_of, way_to
@@ -67,6 +69,11 @@ _REFUSED: Final[dict[Refused, str]] = {
     "hung up": "hangs up: is it a controller that listens there, and the key, or none, that of its"
     " present system?",
 }
+UNMANAGED: Final = (
+    "net.mptcp.path_manager is userspace here, and a node that joins manages no paths:"
+    " whoever has set that does, or nobody"
+)
+_log: Final = logging.getLogger("regrow")
 _NOBODY_YET = 1 << 63
 """Incarnations of those who have none yet begin here: no counter gets so far."""
 
@@ -248,6 +255,8 @@ async def _live(
         nursery.start_soon(_outlive_nobody, node, wish.lost_after_s)
         nursery.start_soon(_tell, node, joined)
         inner = getattr(transport, "inner", transport)
+        if wish.kind == "mptcp" and path_owner() == "userspace":
+            _log.warning(UNMANAGED)
         if wish.guarded and isinstance(inner, Watchable):
             nursery.start_soon(guard_links, inner)
         reason = await live_and_leave(node)

@@ -3,7 +3,8 @@
 Invariants
 ----------
 * It holds for connections whose sockets are made later; those that are there keep what they have.
-* What was there before is there again afterwards, unless the process is killed.
+* What was there before is there again afterwards. It is noted in a file meanwhile, for who cleans
+  up after a process that was killed.
 * Nobody takes it who cannot hear of the connections: with nobody listening the kernel refuses every
   further subflow.
 
@@ -37,12 +38,18 @@ def path_owner() -> str:
 
 
 @contextmanager
-def owned_by_us() -> Iterator[str]:
-    """While the block lasts we manage the paths of new connections, or it is said why not."""
+def owned_by_us(note: str = "") -> Iterator[str]:
+    """While the block lasts we manage the paths of new connections, or it is said why not.
+
+    ``note``: a file that is there meanwhile if there is something to be put back.
+    """
     before = path_owner()
     try:
         if not _may_listen():
             raise PermissionError(errno.EPERM, "no CAP_NET_ADMIN")
+        if note and before != "userspace":
+            with open(note, "w") as file:
+                file.write(f"{_namespace()} {before}")
         _own("userspace")
     except OSError as error:
         yield f"net.mptcp.path_manager cannot be set here ({error.strerror})"
@@ -52,6 +59,26 @@ def owned_by_us() -> Iterator[str]:
     finally:
         with suppress(OSError):  # who may set it may set it back, while there is such a kernel
             _own(before)
+        if note:
+            with suppress(OSError):
+                os.unlink(note)
+
+
+def put_back(note: str) -> None:
+    """What that file says is there again, if it is of this process's network namespace.
+
+    For who cleans up: without the file, or without leave to change it, nothing happens.
+    """
+    with suppress(OSError, ValueError):
+        namespace, before = _read(note).split()
+        if namespace == _namespace() and before in _NUMBERS.values():
+            _own(before)
+
+
+def _namespace() -> str:
+    """One of those that there are now."""
+    found = os.stat("/proc/thread-self/ns/net")
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _may_listen() -> bool:

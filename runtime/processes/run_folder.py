@@ -8,7 +8,7 @@ Invariants
 * The root and the folder are ours alone (owner, 0700, no symbolic link on the way), or
   nothing is made: `PermissionError`.
 * A folder's flock is held as long as its system lives, however it ends; a folder whose lock is
-  free is stale, and the next start removes it.
+  free is stale, and the next start removes it, and puts back what is noted there.
 * Files are named by incarnation alone, so no file is ever made twice, and every ipc path fits in
   107 bytes, or the start is a `ValueError`.
 """
@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from runtime.multipath.path_owner import put_back
+
 MAX_IPC_PATH_BYTES: Final = 107
 _WIDEST: Final = 2**64 - 1
 
@@ -31,6 +33,11 @@ _WIDEST: Final = 2**64 - 1
 def output_path(folder: str, incarnation: int) -> str:
     """The file behind descriptors 1 and 2 of a node."""
     return f"{folder}/{incarnation}.out"
+
+
+def owner_path(folder: str) -> str:
+    """Where it is noted who managed the paths here before, see `runtime.multipath`."""
+    return f"{folder}/path_owner"
 
 
 def page_path(folder: str, incarnation: int) -> str:
@@ -150,5 +157,6 @@ def _remove_stale(root_fd: int) -> None:
     for name in os.listdir(root_fd):
         lock = _try_lock(root_fd, name)
         if lock is not None:
+            put_back(owner_path(f"/proc/self/fd/{lock}"))
             shutil.rmtree(name, ignore_errors=True, dir_fd=root_fd)
             os.close(lock)

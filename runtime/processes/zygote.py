@@ -13,8 +13,9 @@ Invariants
   come to it. A node's strays are killed when it dies, those of a living node never. Told
   apart by `marks`; what has no mark is killed at the end.
 * Nodes of an earlier zygote are adopted: held by their pidfds, their strays found in ``/proc``.
-* At the end of its socket it kills all it has until no child remains, frozen ones too, removes the
-  run folder and exits: also while it imports, unless the import stays in C.
+* At the end of its socket it kills all it has until no child remains, frozen ones too, puts back
+  who manages the paths of its network namespace, if that is noted, removes the run folder and
+  exits: also while it imports, unless the import stays in C.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ from collections import deque
 from typing import Final, NamedTuple, NoReturn
 
 from runtime.errors import WireError
+from runtime.multipath.path_owner import put_back
 from runtime.processes import procfs
 from runtime.processes.brood import Brood
 from runtime.processes.holes import fill_holes
@@ -56,6 +58,7 @@ from runtime.processes.orders import (
     decode_order,
     encode,
 )
+from runtime.processes.run_folder import owner_path
 from runtime.processes.taint import find_taint, open_fds
 
 _MAX_NEWS_WAITING: Final = 1024
@@ -315,6 +318,7 @@ class Zygote:
         except (OSError, ValueError, WireError):
             pass
         self._brood.bury()
+        put_back(owner_path(self._begin.folder))
         shutil.rmtree(self._begin.folder, ignore_errors=True)
         os._exit(0)
 

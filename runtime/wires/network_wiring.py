@@ -19,6 +19,7 @@ from runtime.network.key_file import keep_keys
 from runtime.network.keys import Keys, new_keys
 from runtime.network.listening import listen_at, reserve, site_of
 from runtime.network.tcp_endpoint import SCHEMES, Site, TcpEndpoint
+from runtime.processes.run_folder import owner_path
 from runtime.wires.net import Kind, Net
 from runtime.wires.reliable import Reliable
 from runtime.wires.wiring import NETWORK
@@ -43,7 +44,7 @@ def open_transport(
     return Reliable(wire, nursery)
 
 
-def wiring(net: Net) -> TcpWiring:
+def wiring(net: Net, folder: str) -> TcpWiring:
     """See `runtime.wires.wiring.wiring`."""
     keys = None
     if not net.insecure:
@@ -51,7 +52,7 @@ def wiring(net: Net) -> TcpWiring:
     made = (
         TcpWiring(net.listen, keys, net.tos)
         if net.kind == "tcp"
-        else MptcpWiring(net.listen, keys, net.tos, net.path_manager)
+        else MptcpWiring(net.listen, keys, net.tos, net.path_manager, folder)
     )
     if keys is not None and net.join_file is not None:
         given = Pass(public_of(keys.own), keys.member)
@@ -152,9 +153,11 @@ class MptcpWiring(TcpWiring):
         keys: Keys | None,
         tos: int = 0,
         path_manager: Owner = "kernel",
+        folder: str = "",
     ) -> None:
         super().__init__(listen, keys, tos)
         self._path_manager = path_manager
+        self._folder = folder
 
     def open(self, nursery: trio.Nursery) -> Reliable:
         streams = Streams(tos=self.tos)
@@ -175,7 +178,7 @@ class MptcpWiring(TcpWiring):
             streams=streams,
         )
         if self._path_manager == "userspace":
-            why_not = self.ending.enter_context(owned_by_us())
+            why_not = self.ending.enter_context(owned_by_us(owner_path(self._folder)))
             if why_not:
                 log.warning("%s: the kernel manages the paths", why_not)
         return Reliable(wire, nursery)

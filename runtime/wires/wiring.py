@@ -77,7 +77,7 @@ def wiring(net: Net, folder: str) -> Wiring:
         return IpcWiring(folder)
     from runtime.wires import network_wiring
 
-    return network_wiring.wiring(net)
+    return network_wiring.wiring(net, folder)
 
 
 class IpcWiring:
