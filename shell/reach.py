@@ -9,10 +9,10 @@ import trio
 from runtime.address import Address
 from runtime.cells import sending
 from runtime.cells.context import speaker
+from runtime.cells.inquiry import inquire
 from runtime.errors import ActorDeadError
 from runtime.messages import envelope as wire
 from runtime.traffic.pings import is_there
-from runtime.traffic.slot import Slot
 
 
 async def reach(address: Address) -> None:
@@ -23,22 +23,10 @@ async def reach(address: Address) -> None:
     """
     outbound = sending.open_pair(speaker(), address)
     outbound.check()
-    exchange, peer = outbound.source.exchange, outbound.peer
     if outbound.local is not None:
         await trio.lowlevel.checkpoint()
         if not is_there(outbound.local):
             raise ActorDeadError(f"{address} has ended")
         return
-    id = exchange.next_id()
-    slot = exchange.pending[id] = Slot(outbound, "")
-    exchange.post(peer, wire.Ping(outbound.number, id), now=not peer.pending)
-    peer.pending += 1
-    try:
-        await exchange.reading.until(slot)
-    finally:
-        if exchange.pending.pop(id, None) is not None:
-            peer.pending -= 1
-    if type(slot.answer) is not wire.Pong:
-        raise sending.error_of(outbound, None)
-    if not slot.answer.alive:
+    if not (await inquire(outbound, wire.Ping, wire.Pong)).alive:
         raise ActorDeadError(f"{address} has ended")

@@ -1,9 +1,6 @@
 """Asking a process what it knows of its network links.
 
-Invariants
-----------
-* A question ends like a ping: with its answer, its peer's death or verdict, or its caller's
-  cancellation.
+A question ends as `runtime.cells.inquiry` says.
 """
 
 from __future__ import annotations
@@ -12,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from runtime.cells import sending
+from runtime.cells.inquiry import inquire
 from runtime.cells.tracing import open_followed
 from runtime.messages import envelope as wire
 from runtime.multipath.link_report import LinkReport
-from runtime.traffic.slot import Slot
 
 if TYPE_CHECKING:
     from runtime.address import Address
@@ -31,19 +27,7 @@ async def ask_links(source: Service, target: Address) -> LinkReport:
     """
     outbound = await open_followed(source, target)
     outbound.check()
-    exchange, peer = source.exchange, outbound.peer
     if outbound.local is not None:
         await trio.lowlevel.checkpoint()
-        return exchange.links.own()
-    id = exchange.next_id()
-    slot = exchange.pending[id] = Slot(outbound, "")
-    exchange.post(peer, wire.LinksAsked(outbound.number, id), now=not peer.pending)
-    peer.pending += 1
-    try:
-        await exchange.reading.until(slot)
-    finally:
-        if exchange.pending.pop(id, None) is not None:
-            peer.pending -= 1
-    if type(slot.answer) is not wire.LinksTold:
-        raise sending.error_of(outbound, None)
-    return slot.answer.report
+        return source.exchange.links.own()
+    return (await inquire(outbound, wire.LinksAsked, wire.LinksTold)).report

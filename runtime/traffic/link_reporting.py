@@ -13,6 +13,7 @@ import msgspec
 
 from runtime.messages import envelope as wire
 from runtime.multipath.link_report import TOLD, LinkReport, Reporting, StreamReport
+from runtime.traffic.slot import answered
 
 if TYPE_CHECKING:
     from runtime.traffic.exchange import Exchange
@@ -55,10 +56,4 @@ class LinkReporting:
             self._exchange.strays["question of nobody"] += 1
 
     def _told(self, peer: Peer, told: wire.LinksTold, _: Any) -> None:
-        slot = self._exchange.pending.get(told.id)
-        if slot is None or slot.outbound.peer is not peer or slot.handler:
-            return  # its asker has gone meanwhile
-        del self._exchange.pending[told.id]
-        peer.pending -= 1
-        slot.answer = told
-        self._exchange.reading.wake(slot)
+        answered(self._exchange, peer, told)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runtime.messages import envelope as wire
+from runtime.traffic.slot import answered
 
 if TYPE_CHECKING:
     from runtime.traffic.exchange import Exchange
@@ -36,13 +37,7 @@ class Pings:
             self._exchange.say(peer, wire.Pong(ping.pair, ping.id, is_there(inbound)))
 
     def _pong(self, peer: Peer, pong: wire.Pong, _: Any) -> None:
-        slot = self._exchange.pending.get(pong.id)
-        if slot is None or slot.outbound.peer is not peer or slot.handler:
-            return  # its asker has gone meanwhile
-        del self._exchange.pending[pong.id]
-        peer.pending -= 1
-        slot.answer = pong
-        self._exchange.reading.wake(slot)
+        answered(self._exchange, peer, pong)
 
 
 def is_there(inbound: Inbound) -> bool:

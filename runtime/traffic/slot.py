@@ -1,4 +1,4 @@
-"""The seat of an ask that waits for its answer.
+"""The seat of an ask, or of a question to a process, that waits for its answer.
 
 Invariants
 ----------
@@ -16,7 +16,8 @@ from runtime.messages.codec import Buffer
 from runtime.wires.reading import Seat
 
 if TYPE_CHECKING:
-    from runtime.traffic.pair import Outbound
+    from runtime.traffic.exchange import Exchange
+    from runtime.traffic.pair import Outbound, Peer
 
 
 class Slot(Seat):
@@ -36,3 +37,14 @@ class Slot(Seat):
         self.payload: Buffer = b""
         self.weight = 0
         self.buffers: Sequence[Buffer] = ()
+
+
+def answered(exchange: Exchange, peer: Peer, answer: wire.Pong | wire.LinksTold) -> None:
+    """A question that was asked of a process (`runtime.cells.inquiry`) has its answer."""
+    slot = exchange.pending.get(answer.id)
+    if slot is None or slot.outbound.peer is not peer or slot.handler:
+        return  # its asker has gone meanwhile
+    del exchange.pending[answer.id]
+    peer.pending -= 1
+    slot.answer = answer
+    exchange.reading.wake(slot)
