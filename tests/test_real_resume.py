@@ -7,6 +7,7 @@ import signal
 import sqlite3
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -52,10 +53,32 @@ async def kill(console: Console) -> None:
     assert await console.status() == -signal.SIGKILL
 
 
-async def kept(path: Path, count: int) -> None:
-    """The file holds so many places, and the beat after that is over."""
-    await until(lambda: len(names(path)) == count)
-    await trio.sleep(0.6)
+def state_of(path: Path, name: str) -> Any:
+    """What the file has of an actor; None if nothing."""
+    found = [each.kept for each in read_state(path).held if each.place.name == name]
+    if not any(found):
+        return None
+    return msgspec.msgpack.decode(msgspec.msgpack.decode(found[0], type=Kept).state)
+
+
+async def kept(path: Path, count: int, **states: Any) -> None:
+    """The file holds so many places, and these states; ``_2`` is that of 2."""
+
+    def holds() -> bool:
+        return len(names(path)) == count and all(
+            state_of(path, name.removeprefix("_")) == state for name, state in states.items()
+        )
+
+    await until(holds)
+
+
+def stopwatches(path: Path) -> dict[int, tuple[bool, int]]:
+    """Whether they run, and the milliseconds of one that does not, as the file has them."""
+    found = {}
+    for id in (2, 5, 7):
+        total_s, runs = state_of(path, str(id)) or (0.0, False)
+        found[id] = runs, 0 if runs else int(total_s * 1000)
+    return found
 
 
 async def test_a_tree_of_seven_comes_back_with_running_stopwatches(tmp_path: Path) -> None:
@@ -71,7 +94,8 @@ async def test_a_tree_of_seven_comes_back_with_running_stopwatches(tmp_path: Pat
         stopped = await milliseconds(console, 5)
         running = await milliseconds(console, 2)
         before = await shape(console)
-        await kept(path, 7)
+        await until(lambda: stopwatches(path) == {2: (True, 0), 5: (False, stopped), 7: (True, 0)})
+        assert len(names(path)) == 7
         began_at = trio.current_time()
         await kill(console)
     async with open_console(*options, "--resume") as console:
@@ -150,14 +174,6 @@ async def test_what_a_kill_leaves_is_the_tree_as_it_was_at_some_instant(
         assert await console.ask("all") == " ".join(name for name, _, _ in found)
 
 
-def count_of(path: Path, name: str) -> int:
-    """The state of a `Tally`, as the file has it."""
-    (found,) = (each.kept for each in read_state(path).held if each.place.name == name)
-    if not found:
-        return 0
-    return msgspec.msgpack.decode(msgspec.msgpack.decode(found, type=Kept).state, type=int)
-
-
 async def test_a_killed_archive_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "tree"
     options = ("--state", str(path))
@@ -167,7 +183,7 @@ async def test_a_killed_archive_loses_nothing(tmp_path: Path) -> None:
         for count in range(1, 6):
             os.kill(archive(console)[0], signal.SIGKILL)
             assert await console.ask("exec 1 add 1") == f"Ok:1: {count}"
-            await until(lambda count=count: count_of(path, "1") == count)  # type: ignore[misc]
+            await kept(path, 1, _1=count)
         assert console.errors().count("not kept") <= 5
         await kill(console)
     async with open_console(*options, "--resume") as console:
@@ -219,8 +235,7 @@ async def test_a_users_tree_comes_back_with_its_root(tmp_path: Path) -> None:
     async with open_console(*options) as console:
         assert await console.ask("exec two add 5") == "Ok:two: 7"
         before = await shape(console)
-        await kept(path, 3)
-        await trio.sleep(1)  # a snapshot a second
+        await kept(path, 3, two=7)  # a snapshot a second
         await kill(console)
     async with open_console(*options, "--resume") as console:
         assert await shape(console) == before
