@@ -18,7 +18,8 @@ import pytest
 import trio
 from trio.abc import Clock, Instrument
 
-from actors.system import Opening, System, open_system
+from actors.opening import Opening
+from actors.system import System, open_system
 from actors.testing.case import OF_ONE_KIND, WALL
 from actors.testing.leftovers import LeftBehindError, nothing_left
 from actors.testing.lockstep import open_lockstep_system

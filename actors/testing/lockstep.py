@@ -19,7 +19,8 @@ from functools import partial
 import trio
 
 from actors.child_spec import check
-from actors.system import Opening, System, to_stderr
+from actors.opening import Opening
+from actors.system import System, to_stderr
 from runtime.lockstep.clock import LockstepClock
 from runtime.lockstep.host import open_lockstep_host
 from runtime.messages.behaviour import Strategy

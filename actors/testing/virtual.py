@@ -24,8 +24,9 @@ import trio
 from actors.archive.state_file import ClaimState, StatePath, claiming
 from actors.child_spec import check
 from actors.control.controller import Controller
+from actors.opening import OpenHost, Opening
 from actors.supervision.record import Happened
-from actors.system import OpenHost, Opening, System
+from actors.system import System
 from runtime.address import Address
 from runtime.cells.cell import Cell
 from runtime.hosts.host import Host
