@@ -12,7 +12,6 @@ Invariants
 * Every ask in ``pending`` and every stream in ``streams`` ends in a reply, a failure, its peer's
   death or verdict, or its caller's cancellation; whichever comes first removes it.
 * When `run` ends, every wait for an answer or for credit ends with `trio.ClosedResourceError`.
-* A peer that is known to be dead is never connected again: its endpoint is not reused.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from runtime.messages.codec import Buffer, decode
 from runtime.traffic.answer_routing import answered, replies_came
 from runtime.traffic.auditing import Auditing
 from runtime.traffic.books import Books
-from runtime.traffic.item_routing import item_came, more_granted, stream_ended, streams_of
+from runtime.traffic.endings import Endings
+from runtime.traffic.item_routing import item_came, more_granted, stream_ended
 from runtime.traffic.letters import Letters
 from runtime.traffic.link_reporting import LinkReporting
 from runtime.traffic.pair import Inbound, Outbound, Peer
 from runtime.traffic.pings import Pings
 from runtime.traffic.run_routing import asks_came, tells_came
-from runtime.traffic.settling import Settling
 from runtime.traffic.slot import Slot
 from runtime.traffic.stations import Stations
 from runtime.traffic.vigil import Vigil
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
     from runtime.cells.local_cells import LocalCells
     from runtime.cells.service import Service
     from runtime.cells.stream import Stream
-    from runtime.exits import ExitReason
     from runtime.wires.transport import Transport
 
 HOLD_S = 0.02
@@ -55,7 +53,7 @@ HOLD_S = 0.02
 Control = Callable[[Peer, Any, memoryview], None]
 
 
-class Exchange(Settling):
+class Exchange(Endings):
     """The messages of one process.
 
     ``controller``: the endpoint of the controller's process, where this is another one.
@@ -298,70 +296,6 @@ class Exchange(Settling):
         await trio.sleep_until(self.hold_until)
         self.drain()
         self.hold_until = 0.0
-
-    # -- what becomes of peers
-
-    def down(self, endpoint: str, reason: ExitReason) -> None:
-        """The process at ``endpoint`` is no more. Idempotent."""
-        peer = self.peer(endpoint)
-        if peer.dead is not None or peer is self.here:
-            return
-        peer.dead = reason
-        peer.verdict = ""
-        self.transport.disconnect(endpoint)
-        peer.connected = False
-        if peer.address is not None:
-            self._callers.pop(peer.address.incarnation, None)
-        for outbound in list(peer.outbounds.values()):
-            self.close(outbound, reason)
-        for inbound in peer.inbounds.values():
-            if inbound.cell is not None:
-                inbound.cell.orphan(inbound)
-        peer.inbounds.clear()
-
-    def close(self, outbound: Outbound, reason: ExitReason) -> None:
-        """What is in flight on the pair is undelivered; who waits on it is told. Idempotent.
-
-        ``reason``: the end of its target, or of its source.
-        """
-        if outbound.closed is not None:
-            return
-        outbound.closed = reason
-        lost = outbound.window.close()
-        self.books.close(outbound)
-        if lost and outbound.source.ending is None:  # else it may well be handled, unheard of
-            self.letters.undelivered(outbound, lost, str(reason))
-        self._give_up(outbound)
-        outbound.wake_all()
-        del self.outbounds[outbound.number]
-        outbound.peer.outbounds.pop(outbound.number, None)
-        outbound.source.outbounds.pop(outbound.target.incarnation, None)
-
-    def verdict(self, endpoint: str, kind: str) -> None:
-        """What is thought of a silent peer: ``""`` when it is heard again.
-
-        Asks that wait for a frozen or cut off peer end; it is told not to begin them.
-        """
-        peer = self.peer(endpoint)
-        if peer.dead is not None or kind == peer.verdict:
-            return
-        peer.verdict = kind
-        if kind:
-            for outbound in list(peer.outbounds.values()):
-                outbound.goes_on = False
-                self._give_up(outbound)
-                outbound.wake_all()
-
-    def _give_up(self, outbound: Outbound) -> None:
-        for id, slot in reversed(self.pending.copy().items()):  # those that wait are told first
-            if slot.outbound is outbound:
-                del self.pending[id]
-                outbound.peer.pending -= 1
-                outbound.cancel(id)
-                self.reading.wake(slot)
-        for stream in streams_of(self, outbound):
-            outbound.cancel(stream.id)
-            stream_ended(self, stream.id, None)
 
     def _suspended(self) -> None:
         call = self.running

@@ -19,6 +19,7 @@ from runtime.traffic.item_credit import WINDOW_ITEMS
 if TYPE_CHECKING:
     from runtime.cells.stream import Stream
     from runtime.messages.codec import Part
+    from runtime.traffic.endings import Endings
     from runtime.traffic.exchange import Exchange
     from runtime.traffic.pair import Inbound, Outbound, Peer
 
@@ -63,7 +64,7 @@ def _refusal(item: wire.Item, why: str) -> wire.Fail:
     return wire.Fail(item.pair, item.id, "wire", "", why, "", 0, 0, 0, 0, 0)
 
 
-def stream_ended(exchange: Exchange, id: int, answer: wire.Reply | wire.Fail | None) -> None:
+def stream_ended(exchange: Endings, id: int, answer: wire.Reply | wire.Fail | None) -> None:
     """No more items come. ``answer`` None: ask the pair why."""
     stream = exchange.streams.pop(id)
     stream.answer = answer
@@ -71,7 +72,7 @@ def stream_ended(exchange: Exchange, id: int, answer: wire.Reply | wire.Fail | N
     exchange.reading.wake(stream)
 
 
-def streams_of(exchange: Exchange, outbound: Outbound) -> list[Stream[object]]:
+def streams_of(exchange: Endings, outbound: Outbound) -> list[Stream[object]]:
     """The streams that come in answer to a pair's messages."""
     return [each for each in exchange.streams.values() if each.outbound is outbound]
 
