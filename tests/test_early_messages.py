@@ -168,6 +168,23 @@ async def test_a_stream_and_a_trace_that_come_before_the_actor_is_there_are_serv
     assert {"received", "queued", "started", "ended"} <= {each.station for each in traced.stations}
 
 
+async def test_many_asks_at_once_that_come_before_the_actor_is_there_are_answered(
+    system: VirtualSystem,
+) -> None:
+    answers: list[list[int]] = []
+
+    async def ask() -> None:
+        answers.append(await diary.ask(Diary.all))
+
+    async with ordered(system) as diary:
+        diary.tell_nowait(Diary.note, 7)
+        async with trio.open_nursery() as nursery:
+            for _ in range(60):
+                nursery.start_soon(ask)
+    assert answers == [[7]] * 60
+    assert (await system.audit()).balances
+
+
 async def test_who_is_on_order_can_be_reached(system: VirtualSystem) -> None:
     async with ordered(system) as diary:
         await reach(diary)

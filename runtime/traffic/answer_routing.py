@@ -1,4 +1,4 @@
-"""Where answers go: results and failures, each to who asked for it.
+"""Where answers go: results, failures and what a process tells of itself, each to who asked for it.
 
 Invariants
 ----------
@@ -78,3 +78,14 @@ def replies_came(exchange: Exchange, peer: Peer, run: wire.Replies, payload: mem
             if stream is not None and stream.outbound is outbound:
                 stream_ended(exchange, id, wire.Reply(run.pair, id, size, *counts))
         at = until
+
+
+def informed(exchange: Exchange, peer: Peer, answer: wire.Pong | wire.LinksTold) -> None:
+    """A question that was asked of a process (`runtime.cells.inquiry`) has its answer."""
+    slot = exchange.pending.get(answer.id)
+    if slot is None or slot.outbound.peer is not peer or slot.handler:
+        return  # its asker has gone meanwhile
+    del exchange.pending[answer.id]
+    peer.pending -= 1
+    slot.answer = answer
+    exchange.reading.wake(slot)

@@ -13,7 +13,7 @@ import msgspec
 
 from runtime.messages import envelope as wire
 from runtime.multipath.link_report import TOLD, LinkReport, Reporting, StreamReport
-from runtime.traffic.slot import answered
+from runtime.traffic.answer_routing import informed
 
 if TYPE_CHECKING:
     from runtime.traffic.exchange import Exchange
@@ -56,4 +56,4 @@ class LinkReporting:
             self._exchange.strays["question of nobody"] += 1
 
     def _told(self, peer: Peer, told: wire.LinksTold, _: Any) -> None:
-        answered(self._exchange, peer, told)
+        informed(self._exchange, peer, told)

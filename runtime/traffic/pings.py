@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runtime.messages import envelope as wire
-from runtime.traffic.slot import answered
+from runtime.traffic.answer_routing import informed
 
 if TYPE_CHECKING:
     from runtime.traffic.exchange import Exchange
@@ -37,7 +37,7 @@ class Pings:
             self._exchange.say(peer, wire.Pong(ping.pair, ping.id, is_there(inbound)))
 
     def _pong(self, peer: Peer, pong: wire.Pong, _: Any) -> None:
-        answered(self._exchange, peer, pong)
+        informed(self._exchange, peer, pong)
 
 
 def is_there(inbound: Inbound) -> bool:

@@ -16,8 +16,7 @@ from runtime.messages.codec import Buffer
 from runtime.wires.reading import Seat
 
 if TYPE_CHECKING:
-    from runtime.traffic.exchange import Exchange
-    from runtime.traffic.pair import Outbound, Peer
+    from runtime.traffic.pair import Outbound
 
 
 class Slot(Seat):
@@ -37,14 +36,3 @@ class Slot(Seat):
         self.payload: Buffer = b""
         self.weight = 0
         self.buffers: Sequence[Buffer] = ()
-
-
-def answered(exchange: Exchange, peer: Peer, answer: wire.Pong | wire.LinksTold) -> None:
-    """A question that was asked of a process (`runtime.cells.inquiry`) has its answer."""
-    slot = exchange.pending.get(answer.id)
-    if slot is None or slot.outbound.peer is not peer or slot.handler:
-        return  # its asker has gone meanwhile
-    del exchange.pending[answer.id]
-    peer.pending -= 1
-    slot.answer = answer
-    exchange.reading.wake(slot)
