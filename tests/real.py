@@ -32,6 +32,8 @@ OVER: list[str] = []
 """Options of every shell; filled by ``pytest --over tcp``."""
 ANSWER_S = 15.0
 """No answer takes longer, on the slowest of machines."""
+START_S = 4 * ANSWER_S
+"""Until a process has come up and said its first word, on a starved machine."""
 GONE_S = 5.0
 """Five times what is promised of a controller's death."""
 END_S = 25.0
@@ -157,6 +159,7 @@ class Console:
         self._input_fd = input_fd
         self._output_fd = output_fd
         self._rest = b""
+        self._heard = False
         self._ended = False
         for fd in {input_fd, output_fd}:
             os.set_blocking(fd, False)
@@ -176,10 +179,11 @@ class Console:
 
     async def line(self) -> str:
         """The next line. `EOFError` if none will come."""
-        with trio.fail_after(ANSWER_S):
+        with trio.fail_after(ANSWER_S if self._heard else START_S):
             while b"\n" not in self._rest:
                 if not await self._read():
                     raise EOFError(f"the output has ended after {self._rest!r}")
+        self._heard = True
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()
 

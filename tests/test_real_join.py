@@ -25,7 +25,7 @@ from runtime.messages import envelope as wire
 from runtime.messages.codec import Buffer, encode
 from runtime.network.join_file import read_pass
 from runtime.network.tcp_endpoint import Site, parse_endpoint
-from tests.real import ANSWER_S, REGROW, ROOT, environment, open_console, until
+from tests.real import ANSWER_S, REGROW, ROOT, START_S, environment, open_console, until
 
 pytestmark = pytest.mark.real
 
@@ -64,8 +64,6 @@ class Worker(Actor):
         return await child.ask(Worker.add, 1)
 
 
-START_S = 4 * ANSWER_S
-"""Until a process of ours has come up, and said so, on a starved machine."""
 LOST_AFTER_S = 5
 NODE = "actors.node:ComputeNode"
 
@@ -282,7 +280,7 @@ async def test_it_ends_by_itself_when_the_controller_falls_silent(
     file = str(tmp_path / "join")
     options = ("--transport", "tcp", "--listen", "127.0.0.1", "--join-file", file)
     async with open_console(*options) as console:
-        await until(lambda: listening_port(console.pid) > 0)
+        await until(lambda: listening_port(console.pid) > 0, START_S)
         port = listening_port(console.pid)
         address = f"127.0.0.1:{port}"
         options = ("--key", file, "--name", "7", "--lost-after", str(LOST_AFTER_S))
@@ -301,7 +299,7 @@ async def test_whoever_joins_a_tree_of_numbers_has_one(tmp_path: Path) -> None:
     file = str(tmp_path / "join")
     options = ("--transport", "tcp", "--listen", "127.0.0.1", "--join-file", file)
     async with open_console(*options) as console:
-        await until(lambda: listening_port(console.pid) > 0)
+        await until(lambda: listening_port(console.pid) > 0, START_S)
         address = f"127.0.0.1:{listening_port(console.pid)}"
         key = ("--key", file)
         assert (await console.ask("create 1")).startswith("Ok: ")

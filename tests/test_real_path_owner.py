@@ -14,7 +14,7 @@ from runtime.hosts.joined_node import UNMANAGED
 from runtime.multipath.path_owner import owned_by_us, path_owner, put_back
 from runtime.processes.run_folder import open_run_folder, owner_path
 from tests import mptcp
-from tests.real import GONE_S, freeze, gone, open_console, run_folders, until
+from tests.real import GONE_S, START_S, freeze, gone, open_console, run_folders, until
 from tests.test_real_join import NODE, joining, listening_port
 
 WHY_NOT = mptcp.missing() or lab.missing()
@@ -92,7 +92,7 @@ def test_what_is_to_be_put_back_is_noted_as_long_as_it_is(tmp_path: Path) -> Non
 @pytest.mark.parametrize("owner", ["kernel", "userspace"])
 async def test_a_node_that_joins_where_its_kernel_manages_no_paths_says_so(owner: str) -> None:
     async with open_console(*OPTIONS, "--path-manager", owner) as console:
-        await until(lambda: listening_port(console.pid) > 0)
+        await until(lambda: listening_port(console.pid) > 0, START_S)
         address = f"127.0.0.1:{listening_port(console.pid)}"
         options = ("--insecure", "--transport", "mptcp")
         with joining(console.home, address, *options, actor=NODE) as process:
