@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from actors.control.heartbeat import Notice, Sign
 from runtime.exits import ExitReason
 from shell.answers import MAX_WHY, Created, Done, Failed, Failure, Outcome, one_line
-from shell.certificate import CertificateView
+from shell.certificate import NOT_OURS, CertificateView
 from shell.commands import (
     Command,
     Create,
@@ -231,7 +231,8 @@ def test_the_end(dialect: str, after_exit: str, after_end: str) -> None:
             Why(1),
             Done(CertificateView(1, NodeState.DEAD, ExitReason(kind="killed", signal=9))),
             '{"line": 7, "command": "why", "id": 1, "ok": true, "result": {"alive": false, '
-            '"reason": "killed(SIGKILL)", "certificate": {"kind": "killed", "signal": 9}}, '
+            '"reason": "killed(SIGKILL)", "certificate": {"kind": "killed", "signal": 9, '
+            f'"message": "signal 9, {NOT_OURS}"}}}}, '
             '"elapsed_ms": 0.4}',
         ),
         (
