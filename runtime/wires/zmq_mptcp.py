@@ -32,12 +32,15 @@ import trio
 import zmq
 
 from runtime.messages.codec import Buffer
+from runtime.multipath.accepted import Accepted
+from runtime.multipath.inspection import cookie
 from runtime.multipath.link_report import OpenStream, StreamReport
-from runtime.multipath.network_link import Incoming, Outgoing, listen_locally
+from runtime.multipath.network_link import Outgoing, listen_locally
 from runtime.multipath.streams import Streams
 from runtime.network.keys import Keys
 from runtime.network.listening import listen_at
 from runtime.network.tcp_endpoint import Site
+from runtime.network.wall import Wall
 from runtime.wires.zmq_tcp import TcpTransport, use
 from runtime.wires.zmq_transport import FAREWELL_MS
 
@@ -64,23 +67,26 @@ class MptcpTransport(TcpTransport):
     ) -> None:
         self.streams = streams or Streams(tos=tos)
         self.outgoing: dict[str, Outgoing] = {}
-        self.incoming: Incoming
+        self.accepted: Accepted
+        self._walls: list[Wall] = []
         super().__init__(
             endpoint, incarnation, nursery, max_sockets, keys=keys, listening=listening
         )
-        nursery.start_soon(self.incoming.run)
 
     def _listen(self, sites: Sequence[Site]) -> Sequence[sockets.socket]:
         return listen_at(sites, reserved=True, make=self.streams.make)
 
     def _bind(self, router: "zmq.Socket[bytes]") -> None:
         self._guard(router)
-        name = _bind_locally(router)
-        self.incoming = Incoming(self._listening, name, self.streams)
-        self._door.where = lambda: self.incoming.last
+        self.accepted = self._door.callers = Accepted(self._listening, self.streams)
+        for each in self._listening:
+            self.streams.settle(each)  # who comes in is so from the first packet
+            self._walls.append(Wall(each, self.streams.make_plain(each.family)))
+        self._use_all(router)
 
     def _gate_moved(self, is_shut: bool) -> None:
-        self.incoming.move(is_shut)
+        for wall in self._walls:
+            (wall.shut if is_shut else wall.open)()
 
     def _dial(self, socket: "zmq.Socket[bytes]", endpoint: str) -> None:
         peer = self._parse(endpoint)
@@ -121,11 +127,11 @@ class MptcpTransport(TcpTransport):
         if self._closed:
             return
         last = self.outgoing.pop(farewell, None)
-        if hasattr(self, "incoming"):
-            for each in self._listening:
-                trio.lowlevel.notify_closing(each)
-            self.incoming.scope.cancel()
+        if hasattr(self, "accepted"):
+            self.accepted.close()
         super().close(farewell)
+        for wall in self._walls:
+            wall.close()
         if last is not None:
             if last.pump is not None:
                 last.pump.drain_now(FAREWELL_MS / 1000)
@@ -137,17 +143,17 @@ class MptcpTransport(TcpTransport):
 
     def incoming_reports(self) -> list[StreamReport]:
         """What is known of the streams by which others call."""
-        return self.incoming.reports()
+        return self.accepted.reports()
 
     def streams_now(self) -> dict[str, OpenStream]:
         """See `runtime.multipath.link_report.Watchable`."""
-        pumps = [(endpoint, link.pump) for endpoint, link in self.outgoing.items()]
-        pumps += [("", pump) for pump in self.incoming.pumps]
-        return {
-            f"{pump.number}": OpenStream(endpoint, pump.outer)
-            for endpoint, pump in pumps
-            if pump is not None and pump.is_open
+        found = {
+            f"{cookie(link.pump.outer)}": OpenStream(endpoint, link.pump.outer)
+            for endpoint, link in self.outgoing.items()
+            if link.pump is not None and link.pump.is_open
         }
+        came = self.accepted.now().items()
+        return found | {f"{number}": OpenStream("", stream) for number, stream in came}
 
 
 def _bind_locally(socket: "zmq.Socket[bytes]") -> str:
