@@ -1,6 +1,6 @@
 """The streams by which others call, of which ZMQ has one descriptor and we a second.
 
-ZMQ accepts MPTCP streams and reads them itself: an ask costs 100 us less than through a pump. What
+ZMQ accepts MPTCP streams and reads them itself, which costs an ask 100 us less than a pump. What
 else is done with a stream, its options, its statistics, the guard of its paths, is done by a
 duplicate, made when ZMQ reports that it has come and closed when ZMQ reports that it has gone.
 
@@ -14,19 +14,23 @@ Invariants
 * Reports come in order, so a number that is reported anew is another stream: what was held by it
   is closed.
 * Every stream that has come is reported as gone before ZMQ closes it, whatever the reason, unless
-  all go with the ROUTER (libzmq 4.3.5: ``stream_engine_base_t::error`` is the only other way out).
-  So what is held has been open at ZMQ not longer ago than the loop is late.
-* While it is late the peer of a stream that ZMQ has closed does not see the end: one who hung up
-  himself, or a stranger whose time is up. With a pump it saw it no sooner.
-* There are at most as many as ZMQ has, or had when the loop was last in time. Where there was no
-  descriptor for one, it is tried again at each look at them.
+  all go with the ROUTER. So what is held ZMQ has too, or had when the reports were last read.
+* Until they are read the peer of a stream that ZMQ has closed does not see the end: one who hung
+  up himself, or a stranger whose time is up. Through a pump it saw it no sooner.
+* What the peer has ended is closed here at the next look, reported or not: of a caller who came
+  anew libzmq never closes the old stream, if anything has arrived by it since.
+* Where there was no descriptor for one, it is tried again at each look.
 * They are never read, written, or waited for; `Accepted.close` closes all.
+
+Source: libzmq 4.3.5, where but for its socket's end ``stream_engine_base_t::error`` alone ends a
+connection, and reports it before ``close``; its one thread for I/O keeps the order of reports.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -97,6 +101,13 @@ class Accepted:
         """Those that are open, by cookie, in the order in which they came. Not to be closed."""
         for fd in tuple(self._missed):
             self.came(fd)
+        looked_at = select.poll()
+        numbers = {}
+        for fd, held in self._held.items():
+            looked_at.register(held.stream, select.POLLRDHUP)
+            numbers[held.stream.fileno()] = fd
+        for number, _ in looked_at.poll(0):
+            self.gone(numbers[number])
         return dict(self._held.values())
 
     def reports(self) -> list[StreamReport]:
