@@ -10,6 +10,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from actors.testing import lab
+from actors.testing.lab import Lab
+from runtime.multipath.inspection import full_info
 from runtime.multipath.streams import Streams
 from runtime.network.listening import listen_at, shut
 from runtime.network.tcp_endpoint import Site
@@ -102,3 +105,40 @@ def test_streams_that_are_open_do_not_notice(scene: Scene) -> None:
             friend.sendall(b"hello")
             stream.settimeout(AGAIN_S)
             assert stream.recv(9) == b"hello"
+
+
+@pytest.mark.skipif(bool(lab.missing()), reason=lab.missing() or "there is")
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_a_path_joins_a_stream_that_is_open_while_newcomers_wait(
+    regrow_lab: Lab, family: socket.AddressFamily
+) -> None:
+    server, client = regrow_lab.pair(2)
+    first, second = "10.0.1.1", "10.0.2.2"
+    if family == socket.AF_INET6:
+        first, second = "dead:beef:1::1", "dead:beef:2::2"
+    for host in (server, client):
+        host.run("ip", "mptcp", "limits", "set", "subflow", "4", "add_addr_accepted", "4")
+    streams, theirs = Streams(server.socket), Streams(client.socket)
+    with ExitStack() as stack:
+        (listening,) = map(stack.enter_context, listen_at([Site(first, 0)], make=streams.make))
+        wall = Wall(listening, streams.make_plain(family))
+        stack.callback(wall.close)
+        friend, late = (stack.enter_context(theirs.make(family)) for _ in range(2))
+        friend.connect_ex(listening.getsockname())
+        select.select([listening], [], [], AGAIN_S)
+        stream, _ = listening.accept()
+        stack.enter_context(stream)
+        friend.send(b"hello")
+        select.select([stream], [], [], AGAIN_S)
+        stream.send(stream.recv(9))
+        select.select([friend], [], [], AGAIN_S)
+        wall.shut()
+        client.run("ip", "mptcp", "endpoint", "add", second, "dev", "eth2", "subflow")
+        late.connect_ex(listening.getsockname())
+        until = time.monotonic() + AGAIN_S
+        while len(full_info(stream).living) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert {each.addresses.remote.host for each in full_info(stream).living} >= {second}
+        assert not select.select([listening], [], [], 1.5)[0]
+        wall.open()
+        assert select.select([listening], [], [], AGAIN_S)[0]

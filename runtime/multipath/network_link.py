@@ -1,8 +1,8 @@
-"""The two ends of a network link that ZMQ sees as a local socket.
+"""The dialling end of a network link, which ZMQ sees as a local socket.
 
-An `Outgoing` dials a peer, again whenever that is needed; an `Incoming` takes in who calls. Both
-pump between their streams and a local socket on which ZMQ listens: a socket of ZMQ's that is to
-send listens too, so that it has a connection only while there is a stream.
+An `Outgoing` dials a peer, again whenever that is needed, and pumps between its stream and a local
+socket. On that ZMQ listens though it is to send, so that it has a connection only while there is a
+stream. Of the other end, where ZMQ has the stream itself, see `runtime.multipath.accepted`.
 
 Invariants
 ----------

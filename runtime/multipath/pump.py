@@ -1,7 +1,7 @@
 """Bytes carried between two sockets of this process, both ways, in the one loop.
 
-ZMQ knows nothing of MPTCP, so it is given a local socket, and a pump carries what it says to a
-stream that somebody who does know opened, and back.
+ZMQ cannot connect by MPTCP, so it is given a local socket, and a pump carries what it says to a
+stream that somebody who can has dialled, and back. What it accepts it reads without one.
 
 Invariants
 ----------
