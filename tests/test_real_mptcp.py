@@ -98,6 +98,35 @@ async def test_both_ends_count_the_same_bytes_and_the_kernel_agrees() -> None:
         assert len(sent.full.living) == 1
 
 
+async def test_where_there_is_no_mptcp_both_ends_count_the_same_bytes_and_the_gate_holds() -> None:
+    streams = Streams(), Streams(), Streams()
+    for each in streams:
+        each.missing = "by choice"
+    async with open_net() as net:
+        near, far, third = (net.open(number, each) for number, each in enumerate(streams, 1))
+        near.connect(far.endpoint)
+        for frames in numbered(0, 500):
+            near.send(far.endpoint, frames)
+        await take(far, 500)
+        await trio.sleep(0.1)
+        sent, (received,) = near.reports()[far.endpoint], far.incoming_reports()
+        assert sent.note == received.note == "plain TCP: by choice"
+        assert (sent.local, sent.remote) == (received.remote, received.local)
+        assert sent.sent_bytes == received.received_bytes
+        assert received.sent_bytes == sent.received_bytes
+        assert sent.sent_bytes is not None
+        assert sent.sent_bytes > 500
+        far._gate_moved(True)
+        third.connect(far.endpoint)
+        third.send(far.endpoint, [b"from", b"outside"])
+        near.send(far.endpoint, [b"c", b"d"])
+        assert await take(far, 1) == [(1, [b"c", b"d"])]
+        await trio.sleep(0.3)
+        assert far.counts["accepted"] == 1
+        far._gate_moved(False)
+        assert await take(far, 1) == [(3, [b"from", b"outside"])]
+
+
 async def test_a_link_that_is_plain_tcp_is_dialled_again_when_it_is_quiet_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
