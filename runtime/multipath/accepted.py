@@ -1,6 +1,6 @@
 """The streams by which others call, of which ZMQ has one descriptor and we a second.
 
-ZMQ accepts MPTCP streams and reads them itself, which saves an ask 150 us of a pump. What else is
+ZMQ accepts MPTCP streams and reads them itself, which saves an ask up to 150 us. What else is
 done with a stream, its options, its statistics, the guard of its paths, is done by a duplicate,
 made when ZMQ reports that it has come and closed when ZMQ reports that it has gone.
 
