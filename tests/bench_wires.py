@@ -1,9 +1,9 @@
 """Rows: asks and tells between two nodes over each wire, in one table.
 
 The figure is tcp with keys, the floor ours over ipc: what is judged is the price of the network
-and of encryption; then mptcp with keys, the floor tcp with keys: the price of the pump. Each wire
-has a system in a process of its own, and they take turns, so that all
-see the same moods of the machine.
+and of encryption; then mptcp with keys, the floor tcp with keys: the price of the
+pump at the dialling end. Each wire has a system in a process of its own, and they take turns, so
+that all see the same moods of the machine.
 
     python -m tests.bench_wires WIRE    a figure for each line of stdin: "ask SECONDS", "tell COUNT"
 """
@@ -81,7 +81,7 @@ class WireTells(Row):
 
 
 class PumpAsk(Row):
-    """As `WireAsk`, with a pump at both ends."""
+    """As `WireAsk`, with a pump where it is sent."""
 
     name = "ask over mptcp+CURVE, p50"
     floor_name = "the same over tcp+CURVE"
@@ -97,7 +97,7 @@ class PumpAsk(Row):
 
 
 class PumpTells(Row):
-    """As `WireTells`, with a pump at both ends."""
+    """As `WireTells`, with a pump where it is sent."""
 
     name = "tells over mptcp+CURVE, until handled"
     floor_name = "the same over tcp+CURVE"

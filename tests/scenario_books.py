@@ -1,7 +1,7 @@
 """What both ends of a connection say of it, and where they disagree.
 
 As an independent observer would have it. Of the stream: what one end has sent the other has
-received, by its pump's count and by its kernel's; sequences have advanced by that much, and are
+received, by its user's count and by its kernel's; sequences have advanced by that much, and are
 where the peer expects them; each end has the subflows of the other one, seen from there. Of the
 hosts: what one counts as sent the other counts as received, and each was told of what it counts.
 """
@@ -14,9 +14,9 @@ import msgspec
 
 from runtime.multipath import inspection
 from runtime.multipath.path_guard import plain
-from runtime.multipath.pump import Pump
 from runtime.multipath.statistics import FullInfo, MptcpInfo, SocketAddress, Subflow, TcpState
 from tests.scenario import Side
+from tests.scenario_end import End
 
 _WORD = 1 << 64
 
@@ -24,15 +24,15 @@ _WORD = 1 << 64
 class Account(msgspec.Struct):
     """One end. ``first``: what its kernel said when the connection was new."""
 
-    pump: Pump
+    end: End
     first: MptcpInfo
 
     @classmethod
-    def opened(cls, pump: Pump) -> Account:
-        return cls(pump, inspection.mptcp_info(pump.outer))
+    def opened(cls, end: End) -> Account:
+        return cls(end, inspection.mptcp_info(end.outer))
 
     def full(self) -> FullInfo:
-        return inspection.full_info(self.pump.outer)
+        return inspection.full_info(self.end.outer)
 
 
 def disagreements(accounts: Mapping[Side, Account]) -> list[str]:
@@ -56,11 +56,11 @@ _PAIRS: tuple[tuple[Side, Side], ...] = (("server", "client"), ("client", "serve
 def _equal(
     near: Account, far: Account, ours: FullInfo, theirs: FullInfo
 ) -> Iterator[tuple[str, int, int]]:
-    sent, kernel, peer = near.pump.out.count, ours.mptcp, theirs.mptcp
+    sent, kernel, peer = near.end.sent, ours.mptcp, theirs.mptcp
     yield "bytes sent by the kernel", kernel.bytes_sent, sent
     yield "bytes acknowledged", kernel.bytes_acked, sent
     yield "bytes that the peer's kernel has received", peer.bytes_received, sent
-    yield "bytes that have come out at the peer", far.pump.back.count, sent
+    yield "bytes that have come out at the peer", far.end.received, sent
     yield "sequence that the peer expects", peer.rcv_nxt, kernel.write_seq
     yield "sequence that is acknowledged", kernel.snd_una, kernel.write_seq
     moved = (kernel.write_seq - near.first.write_seq) % _WORD

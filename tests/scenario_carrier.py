@@ -4,13 +4,14 @@
 of its own, as everywhere, so the answers come by another network, which is quiet: the connection
 under test is the only one between the two hosts, and the kernel's counters are its own.
 
-`LinkCarrier`: only what dials and accepts and pumps, with bytes of the test in ZMQ's place: for
-where both ends are to send over the one connection, or the address is none that a transport takes.
+`LinkCarrier`: only what dials, with bytes of the test in ZMQ's place and a plain acceptor at the
+other end: for where both ends are to send over the one connection, or the address is none that a
+transport takes.
 
 Invariants
 ----------
 * What one end is given arrives at the other, once, whole, and in order, or `carry` raises.
-* The stream under test is ours: dialled by `Outgoing`, accepted by `Incoming`.
+* The stream under test is ours: dialled by `Outgoing`, and settled where it is accepted.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Final, Protocol
 import trio
 
 from actors.testing.lab import Host
-from runtime.multipath.network_link import Incoming, Outgoing, listen_locally
+from runtime.multipath.network_link import Outgoing, listen_locally
 from runtime.multipath.pump import Pump
 from runtime.multipath.streams import Streams
 from runtime.network.keys import Keys, new_secret
@@ -34,6 +35,7 @@ from runtime.wires.reliable import Reliable
 from runtime.wires.zmq_mptcp import MptcpTransport
 from runtime.wires.zmq_tcp import public_of
 from tests.scenario import Side
+from tests.scenario_end import End, Held, Pumped
 
 PORT: Final = 10_000
 MESSAGE_BYTES: Final = 32 * 1024
@@ -45,8 +47,8 @@ class Carrier(Protocol):
     async def connect(self, address: str, nursery: trio.Nursery) -> None:
         """The client has begun to call the server at that address."""
 
-    def pump(self, side: Side) -> Pump | None:
-        """That end's, of the stream under test; None while there is none."""
+    def end(self, side: Side) -> End | None:
+        """Of the stream under test; None while there is none."""
 
     async def carry(self, side: Side, data: bytes, arrived: Callable[[int], None]) -> bytes:
         """What has come to the other end; ``arrived`` is told of each part."""
@@ -66,14 +68,29 @@ def listen_everywhere(host: Host) -> socket.socket:
     return listening
 
 
+class _Apart(Streams):
+    """Of a process that dials from one host and listens on another one."""
+
+    def __init__(self, dialling: Host, listening: Host) -> None:
+        super().__init__(dialling.socket)
+        self._listening = listening
+
+    def make_plain(self, family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        return self._listening.socket(family, kind | socket.SOCK_NONBLOCK)
+
+
 class _End:
     """One of the two processes, as far as the network is concerned."""
 
     def __init__(
-        self, sites: tuple[Site, ...], listening: list[socket.socket], dialling: Host, member: bytes
+        self,
+        sites: tuple[Site, ...],
+        listening: list[socket.socket],
+        streams: Streams,
+        member: bytes,
     ) -> None:
         self.sites, self.listening = sites, listening
-        self.streams = Streams(dialling.socket)
+        self.streams = streams
         self.keys = Keys(new_secret(), member)
         self.life = next(_lives)
         self.arrivals_in, self.arrivals = trio.open_memory_channel[bytes](1 << 16)
@@ -115,9 +132,10 @@ class TransportCarrier:
         member = new_secret()
         there = listen_everywhere(self._server)
         back = listen_at([_QUIET], make=Streams(self._quiet.socket).make)
+        outward, home = _Apart(self._quiet, self._server), _Apart(self._client, self._quiet)
         self._ends = {
-            "server": _End((Site(address, PORT),), [there], self._quiet, member),
-            "client": _End((_QUIET,), back, self._client, member),
+            "server": _End((Site(address, PORT),), [there], outward, member),
+            "client": _End((_QUIET,), back, home, member),
         }
         for end in self._ends.values():
             end.open(nursery)
@@ -125,10 +143,11 @@ class TransportCarrier:
             nursery.start_soon(end.read)
             end.kept.connect(peer.endpoint)
 
-    def pump(self, side: Side) -> Pump | None:
+    def end(self, side: Side) -> End | None:
         if side == "client":
-            return self._ends["client"].wire.outgoing[self._ends["server"].endpoint].pump
-        return next(iter(self._ends["server"].wire.incoming.pumps), None)
+            pump = self._ends["client"].wire.outgoing[self._ends["server"].endpoint].pump
+            return Pumped(pump) if pump is not None else None
+        return next(map(Held, self._ends["server"].wire.accepted.now().values()), None)
 
     async def carry(self, side: Side, data: bytes, arrived: Callable[[int], None]) -> bytes:
         near, far = self._ends[side], self._ends["server" if side == "client" else "client"]
@@ -158,23 +177,26 @@ class LinkCarrier:
         self._inner: dict[Side, trio.SocketStream] = {}
 
     async def connect(self, address: str, nursery: trio.Nursery) -> None:
-        local = {side: listen_locally() for side in self._hosts}
         listening = self._held.enter_context(listen_everywhere(self._hosts["server"]))
-        streams = {side: Streams(host.socket) for side, host in self._hosts.items()}
-        site = Site(address, PORT)
-        self._incoming = Incoming([listening], local["server"][1], streams["server"])
-        self._outgoing = Outgoing([site], local["client"][1], streams["client"], lambda: "")
-        nursery.start_soon(self._incoming.run)
+        local, name = listen_locally()
+        streams = Streams(self._hosts["client"].socket)
+        self._outgoing = Outgoing([Site(address, PORT)], name, streams, lambda: "")
         nursery.start_soon(self._outgoing.run)
-        for side, (sock, _) in local.items():
-            with trio.socket.from_stdlib_socket(sock) as accepting:
-                inner, _ = await accepting.accept()
-            self._inner[side] = trio.SocketStream(inner)
+        with trio.socket.from_stdlib_socket(local) as accepting:
+            inner, _ = await accepting.accept()
+        self._inner["client"] = trio.SocketStream(inner)
+        await trio.lowlevel.wait_readable(listening)
+        outer, _ = listening.accept()
+        outer.setblocking(False)
+        Streams(self._hosts["server"].socket).settle(outer)
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._inner["server"] = trio.SocketStream(trio.socket.from_stdlib_socket(near))
+        self._accepted = Pump(far, outer)
+        nursery.start_soon(self._accepted.run)
 
-    def pump(self, side: Side) -> Pump | None:
-        if side == "client":
-            return self._outgoing.pump
-        return next(iter(self._incoming.pumps), None)
+    def end(self, side: Side) -> End | None:
+        pump = self._outgoing.pump if side == "client" else self._accepted
+        return Pumped(pump) if pump is not None and pump.is_open else None
 
     async def carry(self, side: Side, data: bytes, arrived: Callable[[int], None]) -> bytes:
         receiver = self._inner["server" if side == "client" else "client"]

@@ -88,23 +88,24 @@ class Scene:
 
     async def _stream_is_open(self) -> None:
         """Both ends have one that is not the last; it is looked after from now on."""
-        last = {side: account.pump for side, account in self.accounts.items()}
+        last = {side: account.end.outer for side, account in self.accounts.items()}
         with trio.fail_after(HOLD_S):
-            while any(self.carrier.pump(side) in (None, last.get(side)) for side in SIDES):  # noqa: ASYNC110
+            while any(  # noqa: ASYNC110
+                (end := self.carrier.end(side)) is None or end.outer is last.get(side)
+                for side in SIDES
+            ):
                 await trio.sleep(_PAUSE_S)
         self.opened += 1
         for side in SIDES:
-            pump = self.carrier.pump(side)
-            assert pump is not None
-            self.accounts[side] = Account.opened(pump)
+            end = self.carrier.end(side)
+            assert end is not None
+            self.accounts[side] = Account.opened(end)
             if side in self.managers:
-                self.managers[side].watch(
-                    f"{self.opened}", pump.outer, server_side=side == "server"
-                )
+                self.managers[side].watch(f"{self.opened}", end.outer, server_side=side == "server")
 
     def outer(self, side: Side) -> socket.socket:
         """The MPTCP socket of that end."""
-        return self.accounts[side].pump.outer
+        return self.accounts[side].end.outer
 
     async def talk(self) -> None:
         """For ever, but while something else is under way."""
@@ -158,8 +159,8 @@ class Scene:
         await self._carry(side, data[early:])
 
     async def break_stream(self, side: Side) -> None:
-        """That end's pump fails; the link has another stream soon, and the talk goes on."""
-        self.accounts[side].pump.fail(ConnectionError("it is to fail"))
+        """That end fails; the link has another stream soon, and the talk goes on."""
+        self.accounts[side].end.break_off()
         await self._stream_is_open()
         await self.answers(5)
 
@@ -269,15 +270,18 @@ class Scene:
             for manager in self.managers.values():
                 for number in range(1, self.opened + 1):
                     manager.forget(f"{number}")
+            before = self._fast()
             await self.carrier.leave()
-            pumps = [account.pump for account in self.accounts.values()]
+            ends = [account.end for account in self.accounts.values()]
             with trio.fail_after(HOLD_S):
-                while any(pump.is_open for pump in pumps):  # noqa: ASYNC110
+                while any(end.is_open for end in ends):  # noqa: ASYNC110
                     await trio.sleep(_PAUSE_S)
-            for pump in pumps:
-                ended = pump.out.ended, pump.back.ended
-                assert ended == (True, True), f"the stream was broken off: {ended} {pump.failure}"
-                assert pump.failure is None, str(pump.failure)
+            assert not (amiss := [said for end in ends if (said := end.amiss())]), amiss
+            assert self._fast() == before, "an end was no end in good order"
+
+    def _fast(self) -> list[int]:
+        """How many connections each host has ended at once."""
+        return [counted(host.counters(), "MPFastcloseTx") for host in self.hosts.values()]
 
     async def _balance(self) -> None:
         with trio.move_on_after(HOLD_S):

@@ -13,9 +13,11 @@ pytestmark = pytest.mark.real
 
 FOR_NETWORKS = {
     NETWORK,
+    "runtime.multipath.accepted",
     "runtime.multipath.network_link",
     "runtime.multipath.pump",
     "runtime.network.listening",
+    "runtime.network.wall",
     "runtime.wires.reliable",
     "runtime.wires.zmq_door",
     "runtime.wires.zmq_mptcp",

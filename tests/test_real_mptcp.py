@@ -17,7 +17,7 @@ from runtime.multipath import network_link, pump
 from runtime.multipath.streams import Streams
 from runtime.network.keys import Keys, new_secret
 from runtime.network.listening import reserve, site_of
-from runtime.network.tcp_endpoint import TcpEndpoint, parse_endpoint
+from runtime.network.tcp_endpoint import TcpEndpoint
 from runtime.wires.zmq_mptcp import MptcpTransport
 from runtime.wires.zmq_tcp import public_of
 from tests import mptcp
@@ -83,7 +83,7 @@ async def test_both_ends_count_the_same_bytes_and_the_kernel_agrees() -> None:
             near.send(far.endpoint, frames)
         await take(far, 500)
         await trio.sleep(0.1)
-        sent, (received,) = near.reports()[far.endpoint], far.incoming.reports()
+        sent, (received,) = near.reports()[far.endpoint], far.incoming_reports()
         assert sent.is_multipath
         assert received.is_multipath
         assert (sent.local, sent.remote) == (received.remote, received.local)
@@ -97,6 +97,35 @@ async def test_both_ends_count_the_same_bytes_and_the_kernel_agrees() -> None:
         assert sent.full.mptcp.bytes_acked == sent.sent_bytes
         assert received.full.mptcp.bytes_received == sent.sent_bytes
         assert len(sent.full.living) == 1
+
+
+async def test_where_there_is_no_mptcp_both_ends_count_the_same_bytes_and_the_gate_holds() -> None:
+    streams = Streams(), Streams(), Streams()
+    for each in streams:
+        each.missing = "by choice"
+    async with open_net() as net:
+        near, far, third = (net.open(number, each) for number, each in enumerate(streams, 1))
+        near.connect(far.endpoint)
+        for frames in numbered(0, 500):
+            near.send(far.endpoint, frames)
+        await take(far, 500)
+        await trio.sleep(0.1)
+        sent, (received,) = near.reports()[far.endpoint], far.incoming_reports()
+        assert sent.note == received.note == "plain TCP: by choice"
+        assert (sent.local, sent.remote) == (received.remote, received.local)
+        assert sent.sent_bytes == received.received_bytes
+        assert received.sent_bytes == sent.received_bytes
+        assert sent.sent_bytes is not None
+        assert sent.sent_bytes > 500
+        far._gate_moved(True)
+        third.connect(far.endpoint)
+        third.send(far.endpoint, [b"from", b"outside"])
+        near.send(far.endpoint, [b"c", b"d"])
+        assert await take(far, 1) == [(1, [b"c", b"d"])]
+        await trio.sleep(0.3)
+        assert far.counts["accepted"] == 1
+        far._gate_moved(False)
+        assert await take(far, 1) == [(3, [b"from", b"outside"])]
 
 
 async def test_a_link_that_is_plain_tcp_is_dialled_again_when_it_is_quiet_and_loses_nothing(
@@ -119,7 +148,7 @@ async def test_a_link_that_is_plain_tcp_is_dialled_again_when_it_is_quiet_and_lo
         assert await take(far, 100) == [(1, frames) for frames in numbered(sent, sent + 100)]
         await wait_all_tasks_blocked(0.1)
         assert far.receive() is None
-        assert len(far.incoming.pumps) == 1
+        assert len(far.accepted.now()) == 1
         assert far.counts["left early"] >= 0
 
 
@@ -202,25 +231,24 @@ async def test_what_zmq_takes_at_once_is_on_its_way_before_the_loop_turns(
         assert await take(far, 10) == [(1, frames) for frames in numbered(0, 10)]
 
 
-async def test_another_process_of_this_host_cannot_use_the_local_sockets() -> None:
+async def test_another_process_of_this_host_cannot_use_the_local_socket() -> None:
     async with open_net() as net:
         near, far = net.open(1), net.open(2)
         near.connect(far.endpoint)
         near.send(far.endpoint, [b"a", b"b"])
         await take(far, 1)
-        names = [near.outgoing[far.endpoint]._name, far.incoming._name]
-        for name in names:
-            code = (
-                "import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(10);"
-                f"s.connect(chr(0) + '{name.removeprefix('ipc://@')}'); print(s.recv(9))"
-            )
-            process = await trio.lowlevel.open_process(
-                [sys.executable, "-c", code], stdout=subprocess.PIPE
-            )
-            assert process.stdout is not None
-            said = b"".join([bytes(part) async for part in process.stdout])
-            assert said == b"b''\n"
-            await process.wait()
+        name = near.outgoing[far.endpoint]._name
+        code = (
+            "import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(10);"
+            f"s.connect(chr(0) + '{name.removeprefix('ipc://@')}'); print(s.recv(9))"
+        )
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        said = b"".join([bytes(part) async for part in process.stdout])
+        assert said == b"b''\n"
+        await process.wait()
         near.send(far.endpoint, [b"c", b"d"])
         assert await take(far, 1) == [(1, [b"c", b"d"])]
 
@@ -231,9 +259,9 @@ async def test_a_peer_that_is_left_is_hung_up_on() -> None:
         near.connect(far.endpoint)
         near.send(far.endpoint, [b"a", b"b"])
         await take(far, 1)
-        assert len(far.incoming.pumps) == 1
+        assert len(far.accepted.now()) == 1
         near.disconnect(far.endpoint)
-        while far.incoming.pumps:  # noqa: ASYNC110
+        while far.accepted.now():  # noqa: ASYNC110
             await trio.sleep(0.01)
         near.connect(far.endpoint)
         near.send(far.endpoint, [b"c", b"d"])
@@ -247,14 +275,15 @@ async def test_a_gate_that_is_shut_lets_callers_wait_and_friends_go_on() -> None
         near.send(far.endpoint, [b"a", b"b"])
         await take(far, 1)
         far._gate_moved(True)
-        site = parse_endpoint(far.endpoint).sites[0]
-        with socket.create_connection((site.host, site.port)):
-            await wait_all_tasks_blocked(0.05)  # who was being waited for may still come in
-            third.connect(far.endpoint)
-            third.send(far.endpoint, [b"from", b"outside"])
-            near.send(far.endpoint, [b"c", b"d"])
-            assert await take(far, 1) == [(1, [b"c", b"d"])]
-            await trio.sleep(0.3)
-            assert far.receive() is None
-            far._gate_moved(False)
-            assert await take(far, 1) == [(3, [b"from", b"outside"])]
+        third.connect(far.endpoint)
+        third.send(far.endpoint, [b"from", b"outside"])
+        near.send(far.endpoint, [b"c", b"d"])
+        assert await take(far, 1) == [(1, [b"c", b"d"])]
+        await trio.sleep(0.3)
+        assert far.receive() is None
+        assert far.counts["accepted"] == 1
+        far._gate_moved(False)
+        assert await take(far, 1) == [(3, [b"from", b"outside"])]
+        far._gate_moved(True)
+        near.send(far.endpoint, [b"e", b"f"])
+        assert await take(far, 1) == [(1, [b"e", b"f"])]

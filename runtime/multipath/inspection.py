@@ -16,6 +16,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from typing import Final, Protocol
 
 from runtime.multipath.layout import decode
@@ -38,6 +39,7 @@ from runtime.multipath.statistics import (
 from runtime.network.type_of_service import check_tos
 
 SOL_MPTCP: Final = 284
+_COOKIE: Final = 57  # SO_COOKIE
 MPTCP_INFO: Final = 1
 MPTCP_TCPINFO: Final = 2
 MPTCP_SUBFLOW_ADDRS: Final = 3
@@ -90,6 +92,16 @@ def speaks_mptcp(sock: Socket) -> bool:
         if error.errno in PLAIN_TCP:
             return False
         raise
+
+
+def tcp_info(sock: socket.socket) -> TcpInfo:
+    """Of a connection that is plain TCP, from the start or after a fallback."""
+    return decode(TcpInfo, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES))
+
+
+def cookie(sock: socket.socket) -> int:
+    """What no other socket of this machine ever has; all descriptors of one have the same."""
+    return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, _COOKIE, 8), sys.byteorder)
 
 
 def tcp_infos(sock: Socket) -> tuple[TcpInfo, ...]:

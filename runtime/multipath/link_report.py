@@ -24,10 +24,11 @@ class StreamReport(msgspec.Struct, frozen=True):
 
     ``peer``: the name of who is at the other end, "" if that is not known, as of whoever called.
     ``remote``: a numeric address and a port; "" where there is no stream now, or where ZMQ has it.
-    ``sent_bytes``, ``received_bytes``: of what ZMQ says, None where nobody counts. ``full``: what
-    the kernel knows of the subflows; None for anything but Multipath TCP. ``note``: for people, why
-    there is none. ``tos``: the type of service of what leaves, as the kernel has it, or ZMQ for its
-    own; None where there is no network.
+    ``sent_bytes``, ``received_bytes``: of what ZMQ says, as a pump counts it, or the kernel where
+    there is none; None where nobody counts. ``full``: what the kernel knows of the subflows; None
+    for anything but Multipath TCP. ``note``: for people, why there is none. ``tos``: the type of
+    service of what leaves, as the kernel has it, or ZMQ for its own; None where there is no
+    network.
     """
 
     outgoing: bool

@@ -1,8 +1,8 @@
-"""The two ends of a network link that ZMQ sees as a local socket.
+"""The dialling end of a network link, which ZMQ sees as a local socket.
 
-An `Outgoing` dials a peer, again whenever that is needed; an `Incoming` takes in who calls. Both
-pump between their streams and a local socket on which ZMQ listens: a socket of ZMQ's that is to
-send listens too, so that it has a connection only while there is a stream.
+An `Outgoing` dials a peer, again whenever that is needed, and pumps between its stream and a local
+socket. On that ZMQ listens though it is to send, so that it has a connection only while there is a
+stream. Of the other end, where ZMQ has the stream itself, see `runtime.multipath.accepted`.
 
 Invariants
 ----------
@@ -19,7 +19,6 @@ Invariants
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import math
 import socket
@@ -31,7 +30,7 @@ from typing import Final
 import trio
 
 from runtime.multipath.dialling import dial
-from runtime.multipath.inspection import PLAIN_TCP, full_info, speaks_mptcp, tos
+from runtime.multipath.inspection import full_info, speaks_mptcp
 from runtime.multipath.link_report import StreamReport
 from runtime.multipath.pump import Pump
 from runtime.multipath.statistics import TcpState
@@ -47,36 +46,7 @@ LEAVE_S: Final = 1.0
 QUIET_S: Final = 0.1
 MEND_S: Final = 5.0
 HOPELESS_S: Final = 300.0
-FULL_S: Final = 0.1
 UNANSWERED_S: Final = 10.0
-_OUT_OF: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-def report_on(pump: Pump, streams: Streams, outgoing: bool) -> StreamReport:
-    """What is known of an open stream."""
-    full, outer = None, pump.outer
-    try:
-        local, remote = (_text(name()) for name in (outer.getsockname, outer.getpeername))
-        full = full_info(outer)
-    except OSError as error:
-        if error.errno not in PLAIN_TCP:
-            return StreamReport(outgoing, note=f"not connected: {error.strerror}")
-    if full is not None and full.mptcp.fallback:
-        full = None
-    return StreamReport(
-        outgoing,
-        local=local,
-        remote=remote,
-        sent_bytes=pump.out.count,
-        received_bytes=pump.back.count,
-        full=full,
-        note="" if full is not None else f"plain TCP: {streams.missing or 'it fell back'}",
-        tos=tos(outer),
-    )
-
-
-def _text(name: tuple[str, int]) -> str:
-    return str(Site(name[0], name[1]))
 
 
 def listen_locally() -> tuple[socket.socket, str]:
@@ -200,7 +170,8 @@ class Outgoing:
     def report(self) -> StreamReport:
         if self.pump is None or not self.pump.is_open:
             return StreamReport(outgoing=True, note=f"not connected: {self.failure}")
-        return report_on(self.pump, self._streams, outgoing=True)
+        counted = self.pump.out.count, self.pump.back.count
+        return self._streams.report(self.pump.outer, outgoing=True, counted=counted)
 
 
 async def _end_unanswered(pump: Pump) -> None:
@@ -227,72 +198,3 @@ def _unsent(pump: Pump) -> int:
     """Bytes that the peer's kernel has not confirmed."""
     held = fcntl.ioctl(pump.outer.fileno(), termios.TIOCOUTQ, bytes(4))
     return int(struct.unpack("i", held)[0])
-
-
-class Incoming:
-    """From whoever calls at ``listening``. ``name``: of the local socket."""
-
-    def __init__(self, listening: Sequence[socket.socket], name: str, streams: Streams) -> None:
-        self.pumps: dict[Pump, None] = {}
-        self.last = ""
-        """Where the last caller is."""
-        self.scope = trio.CancelScope()
-        self._listening = listening
-        self._name = name
-        self._streams = streams
-        self._open = trio.Event()
-        self._open.set()
-
-    def move(self, is_shut: bool) -> None:
-        """Let nobody in from now on, or let them in again. They wait in the kernel's queue."""
-        if not is_shut:
-            self._open.set()
-        elif self._open.is_set():
-            self._open = trio.Event()
-
-    async def run(self) -> None:
-        """Take in callers until `scope` is cancelled."""
-        with self.scope:
-            async with trio.open_nursery() as nursery:
-                for each in self._listening:
-                    nursery.start_soon(self._accept, each, nursery)
-
-    async def _accept(self, listening: socket.socket, nursery: trio.Nursery) -> None:
-        while True:
-            await self._open.wait()  # others run meanwhile, also when it is open
-            try:
-                outer, name = listening.accept()
-            except BlockingIOError:
-                try:
-                    await trio.lowlevel.wait_readable(listening)
-                except trio.ClosedResourceError:
-                    return
-                continue
-            except OSError as error:
-                if error.errno in _OUT_OF:
-                    await trio.sleep(FULL_S)
-                continue  # else the caller has left already
-            self.last = name[0]
-            self._take_in(outer, nursery)
-
-    def _take_in(self, outer: socket.socket, nursery: trio.Nursery) -> None:
-        try:
-            outer.setblocking(False)
-            self._streams.settle(outer)
-            pump = Pump(_call(self._name), outer)
-        except OSError:
-            outer.close()  # its caller tries again
-            return
-        self.pumps[pump] = None
-        nursery.start_soon(self._pump, pump)
-
-    async def _pump(self, pump: Pump) -> None:
-        try:
-            await pump.run()
-        finally:
-            del self.pumps[pump]
-
-    def reports(self) -> list[StreamReport]:
-        return [
-            report_on(pump, self._streams, outgoing=False) for pump in self.pumps if pump.is_open
-        ]

@@ -1,7 +1,7 @@
 """Bytes carried between two sockets of this process, both ways, in the one loop.
 
-ZMQ knows nothing of MPTCP, so it is given a local socket, and a pump carries what it says to a
-stream that somebody who does know opened, and back.
+ZMQ cannot connect by MPTCP, so it is given a local socket, and a pump carries what it says to a
+stream that somebody who can has dialled, and back. What it accepts it reads without one.
 
 Invariants
 ----------
@@ -25,7 +25,6 @@ import struct
 import time
 from contextlib import suppress
 from enum import Enum
-from itertools import count
 from typing import Final
 
 import trio
@@ -38,7 +37,6 @@ HURRY_S: Final = 60e-6
 _SELECTABLE: Final = 1024
 """`select` takes lower descriptors only, and nothing else waits for less than a millisecond."""
 _RESET: Final = struct.pack("ii", 1, 0)
-_numbers: Final = count(1)
 # Between receiving into it and sending from it nobody else runs, so one is enough for all.
 _CHUNK: Final = memoryview(bytearray(CHUNK_BYTES))
 
@@ -113,8 +111,6 @@ class Pump:
         self.out = Direction(inner, outer)
         self.back = Direction(outer, inner)
         self.failure: OSError | None = None
-        self.number = next(_numbers)
-        """Which no other pump of this process ever has."""
         self.scope = trio.CancelScope()
         """Cancelled, it fails at once."""
 

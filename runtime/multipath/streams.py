@@ -14,8 +14,10 @@ import socket
 from contextlib import suppress
 from typing import Final
 
-from runtime.multipath.inspection import set_tos
-from runtime.network.listening import MakeSocket
+from runtime.multipath.inspection import PLAIN_TCP, full_info, set_tos, tcp_info, tos
+from runtime.multipath.link_report import StreamReport
+from runtime.network.listening import MakeSocket, site_of
+from runtime.network.tcp_endpoint import Site
 
 _LACKING: Final = (errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL)
 UNANSWERED_MS: Final = 10_000
@@ -51,6 +53,10 @@ class Streams:
                 if error.errno not in _LACKING:
                     raise
                 self.missing = f"this kernel has no Multipath TCP ({error.strerror})"
+        return self.make_plain(family, kind)
+
+    def make_plain(self, family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """A TCP socket that does not block."""
         return self._make_socket(family, kind | socket.SOCK_NONBLOCK, 0)
 
     def dialling(self, family: int) -> socket.socket:
@@ -67,6 +73,43 @@ class Streams:
             self._told = True
             log.warning("this kernel marks no IPv6 packets of Multipath TCP: tos is for IPv4 alone")
         _settle(stream)
+
+    def report(
+        self, stream: socket.socket, outgoing: bool, counted: tuple[int, int] | None = None
+    ) -> StreamReport:
+        """What is known of an open stream.
+
+        ``counted``: bytes sent and received, where somebody has; else the kernel's count.
+        """
+        full = None
+        try:
+            local, remote = str(site_of(stream)), str(_peer_of(stream))
+            full = full_info(stream)
+            if full.mptcp.fallback:
+                full = None
+        except OSError as error:
+            if error.errno not in PLAIN_TCP:
+                return StreamReport(outgoing, note=f"not connected: {error.strerror}")
+        if counted is None and full is not None:
+            counted = full.mptcp.bytes_sent, full.mptcp.bytes_received
+        elif counted is None:
+            tcp = tcp_info(stream)
+            counted = tcp.bytes_sent - tcp.bytes_retrans, tcp.bytes_received
+        return StreamReport(
+            outgoing,
+            local=local,
+            remote=remote,
+            sent_bytes=counted[0],
+            received_bytes=counted[1],
+            full=full,
+            note="" if full is not None else f"plain TCP: {self.missing or 'it fell back'}",
+            tos=tos(stream),
+        )
+
+
+def _peer_of(stream: socket.socket) -> Site:
+    host, port, *_ = stream.getpeername()
+    return Site(host, port)
 
 
 def _settle(stream: socket.socket) -> None:

@@ -20,7 +20,7 @@ Source: ZAP, ZeroMQ RFC 27.
 
 import logging
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import trio
 import zmq
@@ -45,6 +45,15 @@ _FAILED: Final = {
 log: Final = logging.getLogger("regrow")
 
 
+class Callers(Protocol):
+    """Who keeps what ZMQ has accepted; told in the order in which it happened."""
+
+    def came(self, fd: int) -> bool:
+        """ZMQ had it as ``fd``. Return False if it has gone already."""
+
+    def gone(self, fd: int) -> None: ...
+
+
 class Door:
     """Of one ROUTER.
 
@@ -60,8 +69,8 @@ class Door:
         allowed: Collection[bytes] | None,
     ) -> None:
         self.gate = Gate()
-        self.where: Callable[[], str] | None = None
-        """Where the last caller is, if ZMQ does not know."""
+        self.callers: Callers | None = None
+        """Is told of connections, if anybody is."""
         self._move = move
         self._allowed = allowed
         self._refused = 0  # since the last word in the log
@@ -103,7 +112,7 @@ class Door:
         if not welcome:
             self.gate.counts["unknown key"] += 1
             self._refused += 1
-            self._last = self.where() if self.where else where.decode("ascii", "replace")
+            self._last = where.decode("ascii", "replace")
             self._news.set()
         status = (b"200", b"OK") if welcome else (b"400", b"unknown key")
         self._zap.send_multipart([caller, b"", _VERSION, number, *status, b"", b""], zmq.NOBLOCK)
@@ -113,10 +122,14 @@ class Door:
         now = trio.current_time()
         if event == _ACCEPTED:
             self.gate.accepted(fd, now)
+            if self.callers is not None and not self.callers.came(fd):
+                self.gate.counts["gone at once"] += 1
         elif event == _WELCOMED:
             self.gate.welcomed(now)
         elif event == _GONE:
             self.gate.gone(fd, now)
+            if self.callers is not None:
+                self.callers.gone(fd)
         else:
             self.gate.failed(_FAILED[event])
         self._judge()

@@ -1,6 +1,9 @@
 """The wire between hosts that may lose a path: `runtime.wires.zmq_tcp` over Multipath TCP.
 
-ZMQ sees sockets of this host alone, and `runtime.multipath.network_link` carries what they say.
+The two ends differ, for ZMQ takes an MPTCP socket that listens, but none to connect with. So ZMQ
+accepts and reads the streams of others itself, and `runtime.multipath.accepted` holds a second
+descriptor of each. Where we call, ZMQ sees a socket of this host alone, and
+`runtime.multipath.network_link` pumps what it says to a stream that it dials.
 Keys, pieces and the door are those of tcp; CURVE is between the two ZMQ sockets, end to end.
 
 Invariants
@@ -11,13 +14,16 @@ Invariants
 * What ZMQ took at once is carried before `MptcpTransport.send` returns, if ZMQ is quick: see
   `runtime.multipath.pump.Pump.hurry`. That saves a turn of the loop a message: of a round trip
   20 us of either end's CPU, and some 50 of 500 us.
+* ZMQ sets no option of TCP on what it accepts, for MPTCP sockets refuse some, and ZMQ then drops
+  the caller, or the process. They have what the listening socket has, from their first packet.
+* The gate is a wall (`runtime.network.wall`): an MPTCP socket takes no filter.
 
-Why not MPTCP sockets for ZMQ itself: it takes one that listens, but none to connect with; and
-what the kernel knows of a connection's paths would be read in a race with ZMQ's closing. To have it
-listen so would save some 70 us more.
+Why no pump where others call: with one an ask was 140 to 230 us dearer than over tcp, and is 65 to
+140 without, by the load of the machine. What it gave besides is had by the
+second descriptor: options, statistics, the guard.
 
-Why whoever waits for the ROUTER does not pump what comes in: that saves another turn of the loop,
-and in the median no time, for what he would wait on, one descriptor for all, costs as much.
+Without descriptors ZMQ's thread tries to accept again and again, here as over tcp, and takes what
+it gets of a core. Callers wait and come in later.
 
 Source: zmq_setsockopt(3), ZMQ_USE_FD, ZMQ_IPC_FILTER_PID.
 """
@@ -32,12 +38,15 @@ import trio
 import zmq
 
 from runtime.messages.codec import Buffer
+from runtime.multipath.accepted import Accepted
+from runtime.multipath.inspection import cookie
 from runtime.multipath.link_report import OpenStream, StreamReport
-from runtime.multipath.network_link import Incoming, Outgoing, listen_locally
+from runtime.multipath.network_link import Outgoing, listen_locally
 from runtime.multipath.streams import Streams
 from runtime.network.keys import Keys
 from runtime.network.listening import listen_at
 from runtime.network.tcp_endpoint import Site
+from runtime.network.wall import Wall
 from runtime.wires.zmq_tcp import TcpTransport, use
 from runtime.wires.zmq_transport import FAREWELL_MS
 
@@ -64,23 +73,26 @@ class MptcpTransport(TcpTransport):
     ) -> None:
         self.streams = streams or Streams(tos=tos)
         self.outgoing: dict[str, Outgoing] = {}
-        self.incoming: Incoming
+        self.accepted: Accepted
+        self._walls: list[Wall] = []
         super().__init__(
             endpoint, incarnation, nursery, max_sockets, keys=keys, listening=listening
         )
-        nursery.start_soon(self.incoming.run)
 
     def _listen(self, sites: Sequence[Site]) -> Sequence[sockets.socket]:
         return listen_at(sites, reserved=True, make=self.streams.make)
 
     def _bind(self, router: "zmq.Socket[bytes]") -> None:
         self._guard(router)
-        name = _bind_locally(router)
-        self.incoming = Incoming(self._listening, name, self.streams)
-        self._door.where = lambda: self.incoming.last
+        self.accepted = self._door.callers = Accepted(self._listening, self.streams)
+        for each in self._listening:
+            self.streams.settle(each)  # who comes in is so from the first packet
+            self._walls.append(Wall(each, self.streams.make_plain(each.family)))
+        self._use_all(router)
 
     def _gate_moved(self, is_shut: bool) -> None:
-        self.incoming.move(is_shut)
+        for wall in self._walls:
+            (wall.shut if is_shut else wall.open)()
 
     def _dial(self, socket: "zmq.Socket[bytes]", endpoint: str) -> None:
         peer = self._parse(endpoint)
@@ -121,11 +133,11 @@ class MptcpTransport(TcpTransport):
         if self._closed:
             return
         last = self.outgoing.pop(farewell, None)
-        if hasattr(self, "incoming"):
-            for each in self._listening:
-                trio.lowlevel.notify_closing(each)
-            self.incoming.scope.cancel()
+        if hasattr(self, "accepted"):
+            self.accepted.close()
         super().close(farewell)
+        for wall in self._walls:
+            wall.close()
         if last is not None:
             if last.pump is not None:
                 last.pump.drain_now(FAREWELL_MS / 1000)
@@ -137,17 +149,17 @@ class MptcpTransport(TcpTransport):
 
     def incoming_reports(self) -> list[StreamReport]:
         """What is known of the streams by which others call."""
-        return self.incoming.reports()
+        return self.accepted.reports()
 
     def streams_now(self) -> dict[str, OpenStream]:
         """See `runtime.multipath.link_report.Watchable`."""
-        pumps = [(endpoint, link.pump) for endpoint, link in self.outgoing.items()]
-        pumps += [("", pump) for pump in self.incoming.pumps]
-        return {
-            f"{pump.number}": OpenStream(endpoint, pump.outer)
-            for endpoint, pump in pumps
-            if pump is not None and pump.is_open
+        found = {
+            f"{cookie(link.pump.outer)}": OpenStream(endpoint, link.pump.outer)
+            for endpoint, link in self.outgoing.items()
+            if link.pump is not None and link.pump.is_open
         }
+        came = self.accepted.now().items()
+        return found | {f"{number}": OpenStream("", stream) for number, stream in came}
 
 
 def _bind_locally(socket: "zmq.Socket[bytes]") -> str:

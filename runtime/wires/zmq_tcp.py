@@ -46,6 +46,7 @@ CONNECT_MS = 3000
 REDIAL_S = 3.0
 UNANSWERED_MS = 10_000
 _OVERHEAD_BYTES = 1024
+_HANDSHAKE_MS = int(HANDSHAKE_S * 1000)
 _OPTIONS = {
     zmq.TCP_MAXRT: UNANSWERED_MS,
     zmq.TCP_KEEPALIVE: 1,
@@ -53,12 +54,6 @@ _OPTIONS = {
     zmq.TCP_KEEPALIVE_INTVL: 15,
     zmq.TCP_KEEPALIVE_CNT: 8,
 }
-
-
-def _set_options(socket: "zmq.Socket[bytes]") -> None:
-    socket.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE_S * 1000))
-    for option, value in _OPTIONS.items():
-        socket.set(option, value)
 
 
 class TcpTransport(ZmqTransport):
@@ -119,7 +114,16 @@ class TcpTransport(ZmqTransport):
 
     def _bind(self, router: "zmq.Socket[bytes]") -> None:
         self._guard(router)
-        router.set(zmq.TOS, self._tos)
+        self._tune(router)
+        self._use_all(router)
+
+    def _tune(self, socket: "zmq.Socket[bytes]") -> None:
+        """ZMQ sets these on each TCP connection of the socket."""
+        socket.set(zmq.TOS, self._tos)
+        for option, value in _OPTIONS.items():
+            socket.set(option, value)
+
+    def _use_all(self, router: "zmq.Socket[bytes]") -> None:
         for each in self._listening:
             site = site_of(each)
             router.set(zmq.IPV6, int(site.is_v6))
@@ -127,7 +131,7 @@ class TcpTransport(ZmqTransport):
 
     def _guard(self, router: "zmq.Socket[bytes]") -> None:
         """Let nobody in without a key, and have that watched."""
-        _set_options(router)
+        router.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         if self._keys is not None:
             router.set(zmq.CURVE_SERVER, 1)
             router.set(zmq.CURVE_SECRETKEY, self._keys.own)
@@ -141,8 +145,8 @@ class TcpTransport(ZmqTransport):
     def _dial(self, socket: "zmq.Socket[bytes]", endpoint: str) -> None:
         peer = self._parse(endpoint)
         self._prove(socket, peer)
+        self._tune(socket)
         socket.set(zmq.CONNECT_TIMEOUT, CONNECT_MS)
-        socket.set(zmq.TOS, self._tos)
         site = best(peer.sites)
         socket.set(zmq.IPV6, int(site.is_v6))
         socket.connect(f"tcp://{site}")
@@ -151,7 +155,7 @@ class TcpTransport(ZmqTransport):
         """Take nobody else for the peer, and show it that we belong to the system."""
         if bool(peer.key) is not (self._keys is not None):
             raise ValueError("it has a key and we have none" if peer.key else "it has no key")
-        _set_options(socket)
+        socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         if self._hears and self._refusal is None:
             self._refusal = Refusal(self._context, socket)
         if self._keys is not None:
