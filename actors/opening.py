@@ -30,6 +30,7 @@ from actors.control.joining import Joining
 from actors.control.nodes import Nodes
 from actors.control.regrowth import Regrowth
 from actors.control.stopping import Stopping
+from actors.supervision.roll import NameJoiner
 from runtime.address import ARCHIVE
 from runtime.cells import context
 from runtime.cells.cell import Cell
@@ -64,8 +65,10 @@ class Opening(Generic[S]):
         intensity: tuple[int, float] = (5, 10.0),
         chance: Callable[[], float] = random.random,
         claim: ClaimState = nullcontext,
+        name_joiner: NameJoiner | None = None,
     ) -> None:
         self._claim = claim
+        self._name_joiner = name_joiner
         self._open_host = open_host
         self._make = make
         self._signals = signals
@@ -161,6 +164,7 @@ class Opening(Generic[S]):
                         self._opening,
                         self._end,
                         self._claim,
+                        self._name_joiner,
                     ) as self._system,
                     trio.open_nursery() as nursery,
                 ):
@@ -202,16 +206,19 @@ async def _open_runtime(
     opening: trio.CancelScope,
     end: trio.CancelScope,
     claim: ClaimState,
+    name_joiner: NameJoiner | None,
 ) -> AsyncIterator[S]:
     """The state file, the host, the exchange and the controller, in this order."""
     with claim() as claimed:
         async with open_host() as host, trio.open_nursery() as nursery:
             exchange = host.exchange(claimed.system if claimed is not None else "")
             nodes = Nodes(exchange, host, nursery)
+            if name_joiner is not None:
+                nodes.roll.name_joiners(name_joiner)
             stopping = Stopping(nodes, exchange, nursery)
             regrowth = regrow(nodes, stopping)
             controller = Controller(nodes, stopping, regrowth, Audits(nodes, exchange))
-            Joining(exchange, nodes, nursery)
+            joining = Joining(exchange, nodes, nursery)
             LocalCells(exchange)
             cell = Cell(exchange, exchange.address, handlers_of(Controller))
             await nursery.start(exchange.run)
@@ -227,6 +234,7 @@ async def _open_runtime(
                     await system.begin()
                     if archiving is not None:
                         await archiving.begin(nursery, Resuming(nodes, regrowth))
+                joining.begin()
                 context.root.set(cell)
                 try:
                     yield system

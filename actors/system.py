@@ -22,6 +22,7 @@ from actors.facade import Facade
 from actors.opening import Opening
 from actors.ref import ActorRef
 from actors.supervision.record import Happened
+from actors.supervision.roll import NameJoiner
 from runtime.address import CONTROLLER
 from runtime.cells.cell import Cell
 from runtime.errors import ActorDeadError
@@ -126,6 +127,7 @@ def open_system(
     join_file: str | None = None,
     path_manager: str = "kernel",
     tos: int = 0,
+    name_joiner: NameJoiner | None = None,
 ) -> Opening[System]:
     """``async with open_system() as system:`` runs a system for the length of the block.
 
@@ -161,6 +163,10 @@ def open_system(
             and by the path manager, and it observes only.
         tos: the type of service of what is sent over tcp and mptcp: one byte, its two low bits
             clear. `link_report` has what the kernel says of it.
+        name_joiner: called with the name that a node asks for which joins by hand, "" for any, and
+            a function that says whether a name is taken; returns its name, or raises `ValueError`
+            with why it may not join. None: the name that it asks for, or that of its class with a
+            number.
 
     Raises:
         ValueError: a strategy or an intensity that makes no sense, or nothing to resume from, or
@@ -175,7 +181,9 @@ def open_system(
     opening = partial(open_process_host, output or to_stderr, net)
     claim = claiming(state, resume)
     make = partial(System, paths_by=net.path_manager)
-    return Opening(opening, make, signals, strategy, intensity, claim=claim)
+    return Opening(
+        opening, make, signals, strategy, intensity, claim=claim, name_joiner=name_joiner
+    )
 
 
 def to_stderr(name: str, line: str) -> None:

@@ -58,12 +58,9 @@ async def open_forest(options: Options) -> AsyncIterator[Forest]:
         join_file=options.join_file,
         path_manager=options.path_manager,
         tos=options.tos,
+        name_joiner=None if options.root else number_joiner,
         **supervision(options),
     ) as system:
-        if not options.root:
-            roll = system.nodes.roll
-            taken = roll.places.__contains__
-            roll.name_of_joiner = lambda wanted, stem: number_joiner(wanted, taken)
         if options.transport == "mptcp":
             await system.path_manager()
         if not options.root:

@@ -91,13 +91,18 @@ async def _either(event: trio.Event, scope: trio.CancelScope) -> None:
 
 
 class Joining:
-    """Lets them in. ``tasks`` must outlive them."""
+    """Lets them in, after `begin`. ``tasks`` must outlive them."""
 
     def __init__(self, exchange: Exchange, nodes: Nodes, tasks: trio.Nursery) -> None:
         self._exchange = exchange
         self._nodes = nodes
         self._tasks = tasks
+        self._begun = trio.Event()
         exchange.joining = self._knocked
+
+    def begin(self) -> None:
+        """All who were here before have their names and places: let others in."""
+        self._begun.set()
 
     def _knocked(self, join: wire.Join) -> None:
         try:
@@ -108,6 +113,7 @@ class Joining:
         self._tasks.start_soon(self._let_in, join)
 
     async def _let_in(self, join: wire.Join) -> None:
+        await self._begun.wait()
         async with trio.open_nursery() as nursery:
             try:
                 record = self._reserve(join)

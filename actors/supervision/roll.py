@@ -25,6 +25,8 @@ from runtime.traffic.registrar import Row, Spec
 
 ENDED_KEPT = 10_000
 EPITAPHS = 1000
+NameJoiner = Callable[[str, Callable[[str], bool]], str]
+"""The name of one who joins: from the one it asks for, "" for any, and whether a name is taken."""
 
 
 class Roll:
@@ -65,6 +67,10 @@ class Roll:
             number = self._counters[stem] = self._counters.get(stem, 0) + 1
             if f"{stem}-{number}" not in self.places:
                 return f"{stem}-{number}"
+
+    def name_joiners(self, name: NameJoiner) -> None:
+        """Let this say what those who join are called."""
+        self.name_of_joiner = lambda wanted, _: name(wanted, self.places.__contains__)
 
     def _any_name(self, wanted: str, stem: str) -> str:
         return wanted or self.next_name(stem)
