@@ -18,9 +18,8 @@ Invariants
   the caller, or the process. They have what the listening socket has, from their first packet.
 * The gate is a wall (`runtime.network.wall`): an MPTCP socket takes no filter.
 
-Why no pump where others call: with one an ask was 140 to 230 us dearer than over tcp, and is 65 to
-140 without, by the load of the machine. What it gave besides is had by the
-second descriptor: options, statistics, the guard.
+Why no pump where others call: with one an ask was up to 100 us dearer, by the load of the machine.
+What it gave besides is had by the second descriptor: options, statistics, the guard.
 
 Without descriptors ZMQ's thread tries to accept again and again, here as over tcp, and takes what
 it gets of a core. Callers wait and come in later.
