@@ -35,7 +35,7 @@ OPTIONS: Final = {
     "virtual": _OF_ALL | {"state", "resume"},
     "real": _OF_ALL
     | {"signals", "state", "resume", "transport", "listen", "keys", "insecure", "join_file"}
-    | {"path_manager", "tos"},
+    | {"name_joiner", "path_manager", "tos"},
     "lockstep": _OF_ALL,
 }
 """What opens each kind; written down here, for to import what takes them costs a session much."""
