@@ -32,6 +32,8 @@ from runtime.messages.accounts import Audit, DeadLetter
 from runtime.traffic.registrar import Answer, Refusal, Registrar, Row, Spec
 
 _KILL = "a kill, ordered in this system"
+WHY_S = 1.0
+"""Who looks up a name whose holder has just died waits so long at most to be told why it did."""
 
 
 class Controller(Registrar, Actor):
@@ -246,6 +248,9 @@ class Controller(Registrar, Actor):
             return Answer(address=self.ref)
         if record is None:
             return Answer(refusal=Refusal(kind="unknown", message=f"no actor is named {name}"))
+        if record.gone.is_set():
+            with trio.move_on_after(WHY_S):
+                await record.ended.wait()
         if record.gone.is_set() or not record.started:
             why = f"{name} is not alive"
             return Answer(refusal=Refusal(kind="dead", message=why, reason=record.reason))
