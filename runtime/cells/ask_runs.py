@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.cells.breathing import SLICE_S
 from runtime.cells.call import Call, current
-from runtime.cells.runs import SLICE_S, headed, show
+from runtime.cells.runs import headed, show
 from runtime.messages import envelope as wire
 from runtime.messages.codec import Part, Payload
 from runtime.messages.signature import MISFIT

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 TELLS_BETWEEN_CHECKPOINTS = 64
 TELLING_S = 0.001
+SLICE_S = 0.0002
+"""Handlers that follow each other, or items, last so long; then what has arrived is routed."""
+SLICES_BETWEEN_CHECKPOINTS = 4
 
 
 async def breathe_now(exchange: Exchange) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runtime.cells.breathing import SLICE_S
 from runtime.cells.call import Call, current
 from runtime.messages import envelope as wire
 from runtime.messages.batch import MAX_RUN
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from runtime.traffic.exchange import Exchange
     from runtime.traffic.pair import Inbound
 
-SLICE_S = 0.0002
 PAGE_S = 0.001
 """How old the status page's instant may be while short handlers follow each other."""
 

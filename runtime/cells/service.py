@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from runtime.cells import ask_runs, runs
+from runtime.cells.breathing import SLICE_S, SLICES_BETWEEN_CHECKPOINTS
 from runtime.cells.call import Call, current
 from runtime.cells.crash import crash_reason, sort_out, traceback_text
 from runtime.cells.mailbox import Mailbox
@@ -44,9 +45,6 @@ from runtime.traffic.credit import Fate
 if TYPE_CHECKING:
     from runtime.messages.signature import Signature
     from runtime.traffic.pair import Inbound
-
-SLICE_S = 0.0002
-SLICES_BETWEEN_CHECKPOINTS = 4
 
 
 class Service(Mailbox):

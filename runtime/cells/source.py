@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from runtime.cells.breathing import SLICE_S, SLICES_BETWEEN_CHECKPOINTS
 from runtime.messages import envelope as wire
 from runtime.traffic.item_credit import ItemWindow
 from runtime.traffic.item_routing import item_came
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from runtime.messages.signature import Signature
     from runtime.traffic.exchange import Exchange
     from runtime.traffic.pair import Inbound
-
-SLICE_S = 0.0002
-SLICES_BETWEEN_CHECKPOINTS = 4
 
 
 class Source(Seat):
